@@ -1,0 +1,180 @@
+"""Hold our gradients to reference cases computed by the published program of the ANTLR paper.
+
+    python scripts/verify.py tests/golden/*.npz [--tol 1e-4] [--kernel reference]
+
+Each case is one .npz with inputs, weights, and the output spikes, loss and unclipped gradients that belong to them.
+Relative errors are max|ours - theirs| / max|theirs| over a tensor. Exit code 0: all within tolerance; 1: some case
+exceeds it or spikes differ; 2: a file is not such a case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from snnrun import registry
+from snnrun.errors import UserError
+from snnrun.kernels import KERNELS, NeuronConstants
+from snnrun.losses import Targets
+from snnrun.snn import Network, Neuron, Trace, first_spike_time, parse_layers
+from snnrun.step import gradient_step
+
+
+class NotACase(Exception):
+    """The file does not hold a reference case; says why."""
+
+
+class Result(NamedTuple):
+    """How far one case is from its reference."""
+
+    meta: dict[str, Any]
+    spike_mismatches: int
+    loss_error: float
+    gradient_error: float
+
+    def passes(self, tolerance: float) -> bool:
+        return self.spike_mismatches == 0 and max(self.loss_error, self.gradient_error) <= tolerance
+
+
+def load_case(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read a case's description and arrays; nothing in the file is executed."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        meta = json.loads(str(arrays.pop("meta")[()]))
+        if not isinstance(meta, dict):
+            raise NotACase("meta is not a JSON object")
+        return meta, arrays
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise NotACase(f"{type(error).__name__}: {error}") from error
+
+
+def build(meta: dict[str, Any], arrays: dict[str, np.ndarray], kernel: str) -> tuple[Network, Any, torch.Tensor]:
+    """The network, the loss and the input spikes [T, B, ...] of a case."""
+    method_parameters = {
+        "activation": ("surrogate_scale", "surrogate_sharpness"),
+        "timing": (),
+        "hybrid": ("surrogate_scale", "surrogate_sharpness"),
+    }[meta["method"]]
+    parameters = {name: meta[name] for name in method_parameters}
+    if meta["method"] == "timing":
+        parameters["penalty"] = meta["timing_penalty"]
+    method = registry.component("method", meta["method"])(**parameters)
+    loss_parameters = {
+        "count": {"true_count": "count_true", "false_count": "count_false"},
+        "latency": {"beta": "softmax_beta", "lambda_nospike": "lambda_nospike"},
+        "spike_train": {"alpha": "kernel_alpha", "extension": "extend"},
+    }[meta["loss"]]
+    loss = registry.component("loss", meta["loss"])(**{ours: meta[theirs] for ours, theirs in loss_parameters.items()})
+
+    spikes = torch.from_numpy(arrays["input"]).float().transpose(0, 1).contiguous()
+    classes = int(meta["layers"][-1].removeprefix("fc"))
+    specs = parse_layers(meta["layers"], tuple(spikes.shape[2:]), classes)
+    constants = NeuronConstants(meta["alpha_i"], meta["alpha_v"], 1.0, meta["beta_v"], meta["beta_bias"])
+    network = Network(specs, Neuron(constants, method, KERNELS[kernel]))
+    with torch.no_grad():
+        for index, synapse in enumerate(network.synapses):
+            synapse.weight.copy_(torch.from_numpy(arrays[f"w{index}"]).view(synapse.weight.shape))
+            synapse.bias.copy_(torch.from_numpy(arrays[f"b{index}"]).view(synapse.bias.shape))
+    return network, loss, spikes
+
+
+def verify(path: Path, kernel: str = "reference") -> Result:
+    """Run one case.
+
+    Raises:
+        NotACase: the file cannot be read as a case.
+    """
+    meta, arrays = load_case(path)
+    try:
+        network, loss, spikes = build(meta, arrays, kernel)
+        label = torch.from_numpy(arrays["label"]).long() if "label" in arrays else None
+        train = None
+        if "target" in arrays:
+            train = torch.from_numpy(arrays["target"]).float().transpose(0, 1)
+        value, trace = gradient_step(network, loss, spikes, Targets(label, train))
+        gradient_error = max(
+            relative_error(parameter.grad, arrays[f"g{letter}{index}"])
+            for index, synapse in enumerate(network.synapses)
+            for letter, parameter in (("w", synapse.weight), ("b", synapse.bias))
+        )
+        loss_error = relative_error(value, arrays["loss"])
+        return Result(meta, spike_mismatches(trace, arrays), loss_error, gradient_error)
+    except (KeyError, ValueError, TypeError, IndexError, RuntimeError, AttributeError, UserError) as error:
+        raise NotACase(f"{type(error).__name__}: {error}") from error
+
+
+def spike_mismatches(trace: Trace, arrays: dict[str, np.ndarray]) -> int:
+    """Output spikes that differ, plus differences in every layer's counts, within the steps the reference ran."""
+    term = int(arrays["term"])
+    output = trace.output.s.detach()
+    theirs = torch.from_numpy(arrays["output"]).float().transpose(0, 1)
+    wrong = int((output[:term] != theirs[:term]).sum()) + abs(theirs.shape[0] - term)
+    decision = first_spike_time(output.flatten(2).amax(2))  # [B]; T where undecided
+    for index, layer in enumerate(trace.layers):
+        per_step = layer.spikes.s.detach().flatten(2).sum(2)[:term]
+        until = per_step[torch.arange(term)[:, None] <= decision[None]].sum()
+        wrong += abs(int(per_step.sum()) - int(arrays["spikes_total"][index]))
+        wrong += abs(int(until) - int(arrays["spikes_until_decision"][index]))
+    return wrong
+
+
+def relative_error(ours: torch.Tensor | None, theirs: np.ndarray) -> float:
+    """max|ours - theirs| / max|theirs|; infinite where ours is missing or not finite."""
+    if ours is None or not torch.isfinite(ours).all():
+        return float("inf")
+    reference = torch.from_numpy(np.asarray(theirs)).double().view(ours.shape)
+    difference = (ours.double() - reference).abs().max().item()
+    scale = reference.abs().max().item()
+    return difference / scale if scale > 0 else (0.0 if difference == 0 else float("inf"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path, help="reference cases (.npz)")
+    parser.add_argument("--tol", type=float, default=1e-4, help="largest relative error allowed (default 1e-4)")
+    parser.add_argument("--kernel", choices=sorted(KERNELS), default="reference")
+    options = parser.parse_args()
+
+    columns = ("file", "method", "loss", "layers", "spikes off", "loss err", "grad err", "")
+    table = Table(*columns, box=None, pad_edge=False)
+    failed, unreadable = 0, []
+    for path in options.files:
+        try:
+            result = verify(path, options.kernel)
+        except NotACase as error:
+            unreadable.append(f"verify: error: {path} is not a reference case ({' '.join(str(error).split())[:200]})")
+            continue
+        passed = result.passes(options.tol)
+        failed += not passed
+        table.add_row(
+            path.name,
+            result.meta["method"],
+            result.meta["loss"],
+            "-".join(result.meta["layers"]),
+            str(result.spike_mismatches),
+            f"{result.loss_error:.1e}",
+            f"{result.gradient_error:.1e}",
+            "ok" if passed else "FAIL",
+        )
+    if table.row_count:
+        console = Console()
+        console = console if console.is_terminal else Console(width=200)
+        console.print(table)
+        print(f"{table.row_count - failed} of {table.row_count} cases within {options.tol:g} ({options.kernel} kernel)")
+    for line in unreadable:
+        print(line, file=sys.stderr)
+    return 2 if unreadable else int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

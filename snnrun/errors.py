@@ -1,0 +1,22 @@
+"""The errors that a user can cause, and the requests to stop."""
+
+
+class UserError(Exception):
+    """Something the user can mend; shown as one line ``WHAT. TRY.`` with exit code 2."""
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        what, hint = " ".join(what.split()), " ".join(hint.split())
+        parts = [part if part[-1] in ".?!" else f"{part}." for part in (what, hint) if part]
+        super().__init__(" ".join(parts))
+
+
+class DivergedError(UserError):
+    """Training produced a loss or weights that are not finite."""
+
+
+class Interrupted(Exception):
+    """A stop signal arrived and the run has saved its state; ``signum`` is the signal."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by signal {signum}")
+        self.signum = signum

@@ -1,0 +1,133 @@
+"""Synapses, pooling and flatten: ordinary linear maps on both channels of :class:`Spikes`.
+
+Moving a presynaptic spike acts through the weights on its timing twin only, and adds nothing to dW: hence
+``linear(s * t)`` with spikes and weights detached.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snnrun.snn.spikes import Spikes
+
+
+class Synapse(nn.Module):
+    """A weighted layer's linear map and its bias; PyTorch's default initialisation with zero biases."""
+
+    weight: nn.Parameter
+    bias: nn.Parameter
+
+    def __init__(self, weight_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(weight_shape))
+        self.bias = nn.Parameter(torch.zeros(weight_shape[0]))
+        bound = 1 / math.sqrt(self.fan_in)
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    @property
+    def fan_in(self) -> int:
+        return math.prod(self.weight.shape[1:])
+
+    def currents(self, x: Spikes) -> tuple[Tensor, Tensor | None]:
+        """Synaptic current W s and timing current W (s * t), both [T, B, ...]."""
+        timing = None if x.t is None else self._map(x.s.detach() * x.t, self.weight.detach())
+        return self._map(x.s, self.weight), timing
+
+    def bias_per_neuron(self) -> Tensor:
+        """The bias, shaped to broadcast against the current of one step."""
+        raise NotImplementedError
+
+    def synops(self, s: Tensor) -> Tensor:
+        """Synaptic operations per sample, [B]: each non-zero input times the synapses that it really has."""
+        raise NotImplementedError
+
+    def _map(self, x: Tensor, weight: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class Dense(Synapse):
+    """All-to-all synapses, [T, B, fan_in] -> [T, B, N]."""
+
+    def __init__(self, fan_in: int, neurons: int) -> None:
+        super().__init__((neurons, fan_in))
+
+    def bias_per_neuron(self) -> Tensor:
+        return self.bias
+
+    def synops(self, s: Tensor) -> Tensor:
+        return s.count_nonzero((0, 2)) * self.weight.shape[0]
+
+    def _map(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.linear(x, weight)
+
+
+class Conv(Synapse):
+    """Convolution with stride 1 that keeps the map's size, [T, B, C, H, W] -> [T, B, maps, H, W]."""
+
+    def __init__(self, channels: int, maps: int, kernel_size: int) -> None:
+        super().__init__((maps, channels, kernel_size, kernel_size))
+
+    def bias_per_neuron(self) -> Tensor:
+        return self.bias[:, None, None]
+
+    def synops(self, s: Tensor) -> Tensor:
+        maps, _, *kernel = self.weight.shape
+        pixel = torch.ones(1, 1, *s.shape[-2:], device=s.device, requires_grad=True)
+        with torch.enable_grad():  # the fan-out of a pixel is the gradient of the sum of a convolution by ones
+            F.conv2d(pixel, pixel.new_ones(1, 1, *kernel), padding="same").sum().backward()
+        assert pixel.grad is not None
+        fan_out = (pixel.grad[0, 0] * maps).round().long()
+        return ((s != 0).sum((0, 2)) * fan_out).sum((1, 2))
+
+    def _map(self, x: Tensor, weight: Tensor) -> Tensor:
+        return _per_step(lambda frames: F.conv2d(frames, weight, padding="same"), x)
+
+
+class AveragePool(nn.Module):
+    """Mean over windows; hands on real values. Odd maps are floored."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Spikes) -> Spikes:
+        def pool(z: Tensor) -> Tensor:
+            return _per_step(lambda frames: F.avg_pool2d(frames, self.size), z)
+
+        return Spikes(pool(x.s), None if x.t is None else pool(x.t))
+
+
+class MaxPool(nn.Module):
+    """The value at the arg-max of each window (ties: first in row-major order), on both channels."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Spikes) -> Spikes:
+        flat, index = F.max_pool2d(x.s.flatten(0, 1), self.size, return_indices=True)
+        s = flat.unflatten(0, x.s.shape[:2])
+        if x.t is None:
+            return Spikes(s)
+        t = x.t.flatten(3).gather(3, index.unflatten(0, x.s.shape[:2]).flatten(3))
+        return Spikes(s, t.view_as(s))
+
+
+class Flatten(nn.Module):
+    """[T, B, C, H, W] -> [T, B, C H W]."""
+
+    def forward(self, x: Spikes) -> Spikes:
+        return Spikes(x.s.flatten(2), None if x.t is None else x.t.flatten(2))
+
+
+POOLS: dict[str, Callable[[int], nn.Module]] = {"apool": AveragePool, "mpool": MaxPool}
+
+
+def _per_step(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a map on [B, C, H, W] to every step of [T, B, C, H, W]."""
+    return function(x.flatten(0, 1)).unflatten(0, x.shape[:2])

@@ -1,0 +1,61 @@
+"""The spiking neuron: one autograd function in which the gradient method meets the recurrences."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnrun.kernels import NeuronConstants
+from snnrun.methods import Method
+from snnrun.snn.spikes import Spikes
+
+
+class Neuron:
+    """Turns synaptic currents into spikes, and dL/d(spikes) into dL/d(currents).
+
+    Args:
+        constants: decay and scale constants.
+        method: decides dL/dV from both gradient channels.
+        kernel: module with ``simulate`` and ``backpropagate``.
+    """
+
+    def __init__(self, constants: NeuronConstants, method: Method, kernel: ModuleType) -> None:
+        self.constants, self.method, self.kernel = constants, method, kernel
+
+    def __call__(self, current: Tensor, timing_current: Tensor | None, bias: Tensor | None) -> Spikes:
+        """Run all steps.
+
+        Args:
+            current: W x[t], [T, B, ...].
+            timing_current: W (x[t] * twin), zero in value, same shape; None where nothing below has spike times.
+            bias: broadcast against [...], or None.
+
+        Returns:
+            Spikes [T, B, ...]; without a timing twin where the method reads no timing gradient.
+        """
+        s, t = _NeuronFunction.apply(current, timing_current, bias, self)
+        return Spikes(s, t if "timing" in self.method.channels else None)
+
+
+class _NeuronFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, current: Tensor, timing_current: Tensor | None, bias: Tensor | None, neuron: Neuron
+    ) -> tuple[Tensor, Tensor]:
+        result = neuron.kernel.simulate(current, bias, neuron.constants)
+        ctx.neuron = neuron
+        ctx.save_for_backward(result.spikes, result.potential, result.slope, bias)
+        return result.spikes, torch.zeros_like(result.spikes)
+
+    @staticmethod
+    def backward(ctx: Any, gs: Tensor, gt: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:  # type: ignore[override]
+        s, v, slope, bias = ctx.saved_tensors
+        neuron: Neuron = ctx.neuron
+        g = neuron.method.membrane_gradient(gs, gt, v, s, slope)
+        with_timing = ctx.needs_input_grad[1]
+        result = neuron.kernel.backpropagate(g, s, neuron.constants, with_timing)
+        grad_bias = result.bias.sum((0, 1)).sum_to_size(bias.shape) if ctx.needs_input_grad[2] else None
+        return result.current, result.timing_current if with_timing else None, grad_bias, None
