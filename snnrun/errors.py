@@ -10,6 +10,10 @@ class UserError(Exception):
         super().__init__(" ".join(parts))
 
 
+class PairError(UserError):
+    """Each choice is fine, but they cannot work together; in a sweep, other jobs may."""
+
+
 class DivergedError(UserError):
     """Training produced a loss or weights that are not finite."""
 

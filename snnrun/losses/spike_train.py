@@ -45,7 +45,7 @@ class SpikeTrain(Loss):
         """The target that a class label stands for, shaped as ``s`` [T, B, N]."""
         assert label is not None
         target = torch.zeros_like(s)
-        steps = torch.arange(self.period - 1, s.shape[0], self.period, device=s.device)
+        steps = torch.arange(s.shape[0], device=s.device)[self.period - 1 :: self.period]
         target[steps[:, None], torch.arange(s.shape[1], device=s.device)[None], label[None]] = 1
         return target
 

@@ -1,0 +1,36 @@
+"""From Python: the same runs as from the command line, and trained networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from snnrun import checkpoint as checkpoints
+from snnrun.config import check, compose_node, to_plain
+from snnrun.experiment import Run
+from snnrun.kernels import KERNELS, choose
+from snnrun.snn import Network
+from snnrun.stop import Stop
+from snnrun.stored import compose_test, stored_config
+
+
+def run(overrides: Sequence[str] = (), config_dir: str | None = None) -> dict[str, Any]:
+    """See :func:`snnrun.run`."""
+    stop = Stop()
+    if "mode=test" in overrides:
+        config, state, folder = compose_test(overrides, config_dir)
+        return Run(config, Path(folder), config.options.experiment_name, stop, state)()
+    node = compose_node(overrides, config_dir)
+    config = check(to_plain(node))
+    return Run(config, Path(node.hydra.run.dir), config.options.experiment_name, stop)()
+
+
+def load(checkpoint: str, plugins: Sequence[str] = ()) -> Network:
+    """See :func:`snnrun.load`."""
+    state = checkpoints.load(checkpoint)
+    config = check(stored_config(state, plugins))
+    dataset, kernel = config.dataset, KERNELS[choose(config.trainer.kernel)]
+    network = config.model.build(dataset.shape, dataset.outputs, dataset.T, config.method, kernel)
+    checkpoints.load_network(network, state, checkpoint)
+    return network.eval()

@@ -1,0 +1,133 @@
+"""The command line: check first, then let Hydra run the job; one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import yaml
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from snnrun import __version__
+from snnrun.config import check, compose_node, conf_dir, to_plain
+from snnrun.errors import Interrupted, UserError
+from snnrun.experiment import Run
+from snnrun.stop import Stop
+from snnrun.stored import compose_test, parse_overrides
+from snnrun.sweep import check_sweep, exit_code, read_summary, sweep_job
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (0 done, 2 user error, 130 or 143 stopped). A bug raises."""
+    try:
+        return _dispatch(list(sys.argv[1:] if argv is None else argv))
+    except UserError as error:
+        print(f"snnrun: error: {error}", file=sys.stderr)
+        return 2
+    except Interrupted as error:
+        print(f"snnrun: {error}; what was finished is in the run's folder", file=sys.stderr)
+        return 128 + error.signum
+    except KeyboardInterrupt:
+        print("snnrun: stopped", file=sys.stderr)
+        return 130
+
+
+def _dispatch(argv: list[str]) -> int:
+    if argv == ["--version"]:
+        print(f"snnrun {__version__}")
+        return 0
+    options = get_args_parser().parse_args(argv)
+    if options.help or options.hydra_help or options.info or options.shell_completion:
+        return _hydra(argv, lambda node: None)
+    if options.multirun:
+        folder = check_sweep(options.overrides, options.config_dir)
+        _refuse_blocked(Path(folder))
+        code = _hydra([*argv, f"hydra.sweep.dir={_quoted(folder)}"], sweep_job)
+        return code or exit_code(Path(folder))
+    if _mode(options.overrides) == "test":
+        return _test(options.overrides, options.config_dir, options.cfg)
+    node = compose_node(options.overrides, options.config_dir)
+    config = check(to_plain(node))
+    if options.cfg:
+        if options.cfg != "job" or options.package:
+            return _hydra(argv, lambda node: None)
+        print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
+        return 0
+    _refuse_blocked(Path(node.hydra.run.dir))
+    return _single(argv)
+
+
+def _single(argv: list[str]) -> int:
+    """Run Hydra around one job; whatever the job raises is raised here, outside of Hydra's own reporting."""
+    raised: list[BaseException] = []
+
+    def job(node: DictConfig) -> None:
+        run_dir = Path(HydraConfig.get().runtime.output_dir)
+        stop = Stop()
+        try:
+            config = check(to_plain(node))
+            with stop.listening():
+                Run(config, run_dir, config.options.experiment_name, stop)()
+        except BaseException as error:
+            raised.append(error)
+
+    code = _hydra(argv, job)
+    if raised:
+        raise raised[0]
+    return code
+
+
+def _test(overrides: Sequence[str], config_dir: str | None, cfg: str | None) -> int:
+    config, state, folder = compose_test(overrides, config_dir)
+    if cfg:
+        print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
+        return 0
+    _refuse_blocked(Path(folder))
+    stop = Stop()
+    with stop.listening():
+        Run(config, Path(folder), config.options.experiment_name, stop, state)()
+    return 0
+
+
+def _hydra(argv: list[str], job: Callable[[DictConfig], Any]) -> int:
+    before = sys.argv
+    sys.argv = ["snnrun", *argv]
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
+        return 0
+    except SystemExit as stopped:
+        return stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)
+    finally:
+        sys.argv = before
+
+
+def _mode(overrides: Sequence[str]) -> str:
+    modes = [override.value() for override in parse_overrides(overrides) if override.key_or_group == "mode"]
+    return str(modes[-1]) if modes else "train"
+
+
+def _refuse_blocked(folder: Path) -> None:
+    """A folder that cannot be made, or holds a finished run, is refused before anything is written."""
+    if read_summary(folder).get("status") == "finished":
+        raise UserError(f"{folder} holds a finished run", "Choose another hydra.run.dir")
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise UserError(f"{folder} cannot be made: {existing} is a file", "Choose another hydra.run.dir")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"{folder} cannot be made: {existing} is not writable", "Choose another hydra.run.dir")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

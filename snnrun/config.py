@@ -1,0 +1,294 @@
+"""From command-line overrides to one checked configuration.
+
+Hydra composes yaml files and overrides; everything else is decided here: each group's node is merged into the dataclass
+of the component that it names, so unknown keys, types and ranges are checked in one place, and yaml holds only what
+differs from the dataclass.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from snnrun import registry
+from snnrun.data import Dataset
+from snnrun.errors import PairError, UserError
+from snnrun.losses import Loss
+from snnrun.methods import Method
+from snnrun.metrics import metric_keys
+from snnrun.observers.wandb import NoLogger, WandbLogger
+from snnrun.optim import Optimizer, Scheduler
+from snnrun.registry import param
+from snnrun.snn import parse_layers
+from snnrun.snn.models import Model
+from snnrun.trainer import TrainerOptions
+
+T = TypeVar("T")
+
+
+@dataclass
+class RunOptions:
+    """Options at the top level, beside the groups."""
+
+    seed: int = param(0, ge=0, le=2**32 - 1)
+    mode: str = param("train", choices=("train", "test"))
+    checkpoint: str | None = None
+    plugins: list[str] = param([])
+    experiment_name: str = "default"
+
+
+@dataclass(frozen=True)
+class Config:
+    """A checked configuration: every node is a typed component."""
+
+    options: RunOptions
+    method: Method
+    loss: Loss
+    dataset: Dataset
+    model: Model
+    optimizer: Optimizer
+    scheduler: Scheduler
+    trainer: TrainerOptions
+    logger: WandbLogger | NoLogger
+    loss_why: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that :func:`check` turns into an equal configuration."""
+        result: dict[str, Any] = dataclasses.asdict(self.options)
+        for group in registry.GROUPS:
+            node = getattr(self, group)
+            result[group] = {"name": node.name, **dataclasses.asdict(node)}
+        return result | {"trainer": dataclasses.asdict(self.trainer)}
+
+
+def conf_dir() -> Path:
+    """The folder of yaml files: inside the package once installed from a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def compose_node(overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
+    """Let Hydra compose yaml files and overrides, with the ``hydra`` node, nothing checked beyond that.
+
+    Raises:
+        UserError: Hydra's own complaint, in one line.
+    """
+    open_groups()
+    extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
+    try:
+        with initialize_config_dir(str(conf_dir()), job_name="snnrun", version_base="1.3"):
+            return compose("config", [*overrides, *extra], return_hydra_config=True)
+    except MissingConfigException as error:
+        raise _missing_config(error) from None
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_first_sentence(error), _hint_for(overrides)) from None
+
+
+def open_groups() -> None:
+    """Register the node that lets options of a component be set although its yaml does not list them."""
+    groups = {group: OmegaConf.create({}, flags={"struct": False}) for group in (*registry.GROUPS, "trainer")}
+    ConfigStore.instance().store(name="open_groups", node=OmegaConf.create(groups))
+
+
+def to_plain(node: DictConfig) -> dict[str, Any]:
+    """Resolve a composed node to plain data, Hydra's own part left out.
+
+    Raises:
+        UserError: an interpolation that cannot be resolved.
+    """
+    with_hydra = OmegaConf.to_container(node, resolve=False)
+    assert isinstance(with_hydra, dict)
+    keys = [str(key) for key in with_hydra if key != "hydra"]
+    try:
+        plain = {key: _resolved(node, key) for key in keys}
+    except OmegaConfBaseException as error:
+        raise UserError(_first_sentence(error)) from None
+    return plain
+
+
+def check(node: Mapping[str, Any]) -> Config:
+    """Turn plain data into a checked configuration.
+
+    Raises:
+        UserError: names the option that is unknown, of a wrong type, out of range, or does not fit the others.
+    """
+    node = dict(node)
+    groups = {group: node.pop(group, None) for group in (*registry.GROUPS, "trainer")}
+    options = _merge(RunOptions, node, "")
+    for plugin in options.plugins:
+        import_plugin(plugin)
+    components = {group: _component(group, groups[group]) for group in registry.GROUPS if group != "loss"}
+    method, dataset = cast(Method, components["method"]), cast(Dataset, components["dataset"])
+    loss, why = _loss(groups["loss"], method, dataset)
+    trainer = _merge(TrainerOptions, groups["trainer"] or {}, "trainer.")
+    config = Config(options=options, loss=loss, trainer=trainer, loss_why=why, **components)
+    _check_across(config)
+    return config
+
+
+def import_plugin(name: str) -> None:
+    """Import a user's module, found in the current folder or on PYTHONPATH.
+
+    Raises:
+        UserError: it does not exist, or fails to import.
+    """
+    if os.getcwd() not in sys.path:  # a console script has no working folder on its path
+        sys.path.insert(0, os.getcwd())
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.split(".")[0]:
+            raise UserError(f"plugin {name} needs the module {error.name}, which is not installed") from None
+        raise UserError(f"plugins names {name}, which is neither in {os.getcwd()} nor on PYTHONPATH") from None
+    except Exception as error:  # whatever a user's module raises is the user's to mend
+        raise UserError(f"plugin {name} fails to import ({type(error).__name__}: {error})") from error
+
+
+def learnable(method: Method | type[Method]) -> list[str]:
+    """Names of the losses that a method can learn from: those that feed a gradient channel it reads."""
+    return [name for name in registry.names("loss") if registry.component("loss", name).channels & method.channels]  # type: ignore[attr-defined]
+
+
+def _component(group: str, node: Any) -> Any:
+    if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
+        raise UserError(f"{group} has no name", f"Choose one as {group}=NAME from: {', '.join(registry.names(group))}")
+    cls = registry.component(group, node["name"])
+    instance = _merge(cls, {key: value for key, value in node.items() if key != "name"}, f"{group}.")
+    if hasattr(instance, "check"):
+        instance.check()
+    return instance
+
+
+def _loss(node: Any, method: Method, dataset: Dataset) -> tuple[Loss, str]:
+    """The loss, and why ``auto`` chose it."""
+    works = learnable(method)
+    if not dataset.has_labels:
+        works = [name for name in works if not registry.component("loss", name).needs_labels]  # type: ignore[attr-defined]
+    if not isinstance(node, Mapping) or node.get("name") != "auto":
+        loss = cast(Loss, _component("loss", node))
+        if loss.name not in works:
+            learner = f"method={method.name}" if dataset.has_labels else f"method={method.name} on {dataset.name}"
+            raise PairError(f"{learner} cannot learn from loss={loss.name}", f"Losses that work: {', '.join(works)}")
+        return loss, ""
+    if not works:
+        raise PairError(f"no loss fits method={method.name} on dataset={dataset.name}")
+    preferred = dataset.preferred_loss in works
+    name = dataset.preferred_loss if preferred else works[0]
+    why = f"the first choice for {dataset.name}" if preferred else f"{method.name} cannot learn from "
+    why += "" if preferred else f"{dataset.preferred_loss}, the first choice for {dataset.name}"
+    # auto accepts the options of every loss, so that a sweep over methods may set them; only its choice's apply
+    own = {field.name for field in dataclasses.fields(registry.component("loss", name))}
+    given = {key: value for key, value in node.items() if key != "name"}
+    every = {f.name for each in registry.names("loss") for f in dataclasses.fields(registry.component("loss", each))}
+    unused = [key for key in given if key not in own and key in every]
+    if unused:
+        why += f"; not used by it: {', '.join('loss.' + key for key in unused)}"
+    kept = {key: value for key, value in given.items() if key not in unused}
+    return cast(Loss, _component("loss", {"name": name, **kept})), why
+
+
+def _merge(cls: type[T], given: Mapping[str, Any], prefix: str) -> T:
+    """Plain data into a dataclass, with unknown keys, types and ranges checked."""
+    known = {field.name for field in dataclasses.fields(cast(Any, cls))}
+    for key in given:
+        if key not in known:
+            raise UserError(f"{prefix}{key} is not an option", _did_you_mean(str(key), sorted(known), prefix))
+    try:
+        schema = OmegaConf.structured(cls)
+        merged = OmegaConf.merge(schema, OmegaConf.create(dict(given)))
+        instance = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        name = f"{prefix}{error.full_key or error.key or ''}"
+        raise UserError(f"{name} has a wrong type: {_first_sentence(error)}") from None
+    registry.check_ranges(instance, prefix)
+    return cast(T, instance)
+
+
+def _check_across(config: Config) -> None:
+    specs = parse_layers(config.model.layers, config.dataset.shape, config.dataset.outputs)
+    spiking = sum(spec.kind in ("dense", "conv") for spec in specs)
+    _check_monitor(config, spiking)
+    _check_device(config.trainer.device)
+    if config.options.mode == "train" and config.options.checkpoint is not None:
+        raise UserError("checkpoint is given, but mode is train", "Evaluate it by mode=test")
+    name = config.options.experiment_name
+    if not name or name in (".", "..") or any(bad in name for bad in "/\\\0"):
+        raise UserError(f"experiment_name is {name!r}", "It must be usable as the name of a folder")
+
+
+def _check_monitor(config: Config, spiking_layers: int) -> None:
+    monitor = config.trainer.monitor
+    if monitor is None:
+        return
+    known = [f"val/{key}" for key in metric_keys(spiking_layers)]
+    if monitor not in known:
+        raise UserError(f"trainer.monitor is {monitor!r}", _did_you_mean(monitor, known, ""))
+    if not config.dataset.has_labels and "acc" in monitor:
+        raise UserError(f"trainer.monitor is {monitor}, but {config.dataset.name} has no labels", "Try val/loss")
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    if name in ("auto", "cpu"):
+        return
+    kind, _, index = name.partition(":")
+    if kind != "cuda" or (index and not index.isdigit()):
+        raise UserError(f"trainer.device is {name!r}", "It must be auto, cpu, cuda or cuda:N")
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(index or 0) >= found:
+        raise UserError(f"trainer.device is {name}, but this machine shows {found} CUDA devices", "Try trainer.device=cpu")
+
+
+def _resolved(node: DictConfig, key: str) -> Any:
+    value = node[key]
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _did_you_mean(key: str, known: Sequence[str], prefix: str) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    guess = f"Did you mean {prefix}{close[0]}? " if close else ""
+    return f"{guess}Known here: {', '.join(known)}"
+
+
+def _missing_config(error: MissingConfigException) -> UserError:
+    group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    if not group:
+        return UserError(_first_sentence(error))
+    choices = ", ".join(error.options or ()) or "none"
+    return UserError(f"{group}={name} does not exist", f"Choose from: {choices}")
+
+
+def _first_sentence(error: Exception) -> str:
+    """Hydra and OmegaConf explain themselves over several lines; the first ones say what is wrong."""
+    return ". ".join(_lines(str(error)))
+
+
+def _lines(text: str) -> Iterator[str]:
+    for line in text.splitlines():
+        line = line.strip()
+        if line.startswith(("full_key:", "object_type=", "reference_type=", "To append to your config", "See https")):
+            continue
+        if line:
+            yield line.rstrip(".")
+
+
+def _hint_for(overrides: Sequence[str]) -> str:
+    roots = sorted({*(field.name for field in dataclasses.fields(RunOptions)), *registry.GROUPS, "trainer"})
+    unknown = [key for override in overrides if (key := override.lstrip("+~").split("=")[0].split(".")[0]) not in roots]
+    unknown = [key for key in unknown if key.split("/")[0] not in ("hydra", "experiment", "debug", "hparams_search")]
+    return _did_you_mean(unknown[0], roots, "") if unknown else ""

@@ -1,0 +1,139 @@
+"""What a data set is: parameters, a source of training and of test samples, and their split."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from snnrun.data.report import Reporter
+from snnrun.data.splits import stratified_sample, stratified_split
+from snnrun.errors import UserError
+from snnrun.losses import Targets
+from snnrun.registry import param
+
+
+class Source(Protocol):
+    """Samples that can be turned into input spikes, by index."""
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Class labels, int64 [n]; None where the data has target trains instead."""
+
+    def __len__(self) -> int: ...
+
+    def spikes(self, indices: np.ndarray) -> Tensor:
+        """Input spikes, float32 0 or 1, [T, len(indices), *shape]."""
+
+    def targets(self, indices: np.ndarray) -> Targets:
+        """Labels or target trains of the samples."""
+
+    def fingerprint(self) -> str:
+        """Identifies the content, equal on every machine that holds the same data."""
+
+
+class Split(NamedTuple):
+    """A part of a source: train, validation or test."""
+
+    source: Source
+    indices: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A loaded data set.
+
+    Attributes:
+        shape: of one step of one sample, (N,) or (C, H, W).
+        outputs: neurons that the output layer needs (number of classes).
+        hash: identifies samples and split; runs with different hashes are not comparable.
+    """
+
+    shape: tuple[int, ...]
+    outputs: int
+    train: Split
+    val: Split
+    test: Split
+    hash: str
+
+
+@dataclass
+class Dataset:
+    """Base of data sets. A subclass gives ``shape``, ``outputs`` and :meth:`sources`.
+
+    Attributes:
+        preferred_loss: what ``loss=auto`` takes where the method can learn from it.
+        T: steps of the simulation.
+        root: folder below which the data lies; None: $SNNRUN_DATA, else ~/.cache/snnrun.
+        val_share: share of the training samples kept for validation, stratified, drawn with ``split_seed``.
+        limit_train, limit_val, limit_test: use a stratified sample of this size of each part.
+        workers: processes that prepare batches; 0 prepares them in the training process.
+    """
+
+    preferred_loss: ClassVar[str] = "latency"
+    has_labels: ClassVar[bool] = True
+    shape: ClassVar[tuple[int, ...]]
+    outputs: ClassVar[int]
+
+    T: int = param(100, ge=1)
+    root: str | None = None
+    val_share: float = param(0.1, gt=0, lt=1)
+    split_seed: int = param(0, ge=0)
+    limit_train: int | None = param(None, ge=1)
+    limit_val: int | None = param(None, ge=1)
+    limit_test: int | None = param(None, ge=1)
+    workers: int = param(0, ge=0)
+
+    def check(self) -> None:
+        """Hold parameters against each other; ranges of single ones are checked before.
+
+        Raises:
+            UserError: names the options that do not fit.
+        """
+
+    def sources(self, seed: int, report: Reporter) -> tuple[Source, Source]:
+        """Training (and validation) samples, and test samples.
+
+        Args:
+            seed: of the run, for codings that draw at random.
+            report: is told about downloads, packing and missing parts.
+
+        Raises:
+            UserError: data is missing or damaged.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs sources()")
+
+    def load(self, seed: int, report: Reporter) -> Data:
+        """Read the data and split it; the split depends on ``split_seed``, never on ``seed``."""
+        train, test = self.sources(seed, report)
+        everything = np.arange(len(train))
+        train_indices, val_indices = stratified_split(train.labels, everything, self.val_share, self.split_seed)
+        if not (len(train_indices) and len(val_indices) and len(test)):
+            raise UserError(
+                f"dataset.val_share={self.val_share:g} of {len(train)} training samples leaves a part empty "
+                f"(train {len(train_indices)}, validation {len(val_indices)}, test {len(test)})",
+                "Choose another share or add data",
+            )
+        parts = [
+            Split(source, stratified_sample(source.labels, indices, limit, self.split_seed))
+            for source, indices, limit in (
+                (train, train_indices, self.limit_train),
+                (train, val_indices, self.limit_val),
+                (test, np.arange(len(test)), self.limit_test),
+            )
+        ]
+        return Data(self.shape, self.outputs, *parts, hash=_hash(parts))
+
+
+def _hash(parts: list[Split]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.source.fingerprint().encode())
+        digest.update(np.asarray(part.indices, dtype="<i8").tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,104 @@
+"""Optimizers and learning-rate schedules by name, from torch.optim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn, optim
+from torch.optim import lr_scheduler
+
+from snnrun.registry import param, register
+
+
+@dataclass
+class Optimizer:
+    """Base of optimizer settings."""
+
+    name: ClassVar[str]
+
+    lr: float = param(1e-3, gt=0)
+    weight_decay: float = param(0.0, ge=0)
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
+        raise NotImplementedError(f"{type(self).__name__} needs build()")
+
+
+@register("optimizer", "adam")
+@dataclass
+class Adam(Optimizer):
+    """Adam; weight decay as an L2 term in the gradient."""
+
+    beta1: float = param(0.9, ge=0, lt=1)
+    beta2: float = param(0.999, ge=0, lt=1)
+    eps: float = param(1e-8, gt=0)
+
+    kind: ClassVar[type[optim.Adam]] = optim.Adam
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
+        return self.kind(
+            parameters, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, weight_decay=self.weight_decay
+        )
+
+
+@register("optimizer", "adamw")
+@dataclass
+class AdamW(Adam):
+    """Adam with decoupled weight decay."""
+
+    kind: ClassVar[type[optim.Adam]] = optim.AdamW
+
+
+@register("optimizer", "sgd")
+@dataclass
+class SGD(Optimizer):
+    """Stochastic gradient descent."""
+
+    momentum: float = param(0.0, ge=0, lt=1)
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
+        return optim.SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+
+
+@dataclass
+class Scheduler:
+    """Base of schedules; all are stepped once per optimizer step."""
+
+    name: ClassVar[str]
+
+    def build(self, optimizer: optim.Optimizer, epochs: int, steps_per_epoch: int) -> lr_scheduler.LRScheduler:
+        raise NotImplementedError(f"{type(self).__name__} needs build()")
+
+
+@register("scheduler", "none")
+@dataclass
+class Constant(Scheduler):
+    """The learning rate stays."""
+
+    def build(self, optimizer: optim.Optimizer, epochs: int, steps_per_epoch: int) -> lr_scheduler.LRScheduler:
+        return lr_scheduler.ConstantLR(optimizer, factor=1.0)
+
+
+@register("scheduler", "step")
+@dataclass
+class Step(Scheduler):
+    """Times ``factor`` every ``every`` epochs."""
+
+    every: int = param(10, ge=1)
+    factor: float = param(0.1, gt=0)
+
+    def build(self, optimizer: optim.Optimizer, epochs: int, steps_per_epoch: int) -> lr_scheduler.LRScheduler:
+        return lr_scheduler.StepLR(optimizer, self.every * steps_per_epoch, self.factor)
+
+
+@register("scheduler", "cosine")
+@dataclass
+class Cosine(Scheduler):
+    """Half a cosine from the learning rate down to ``final`` times it, at the last step."""
+
+    final: float = param(0.0, ge=0, le=1)
+
+    def build(self, optimizer: optim.Optimizer, epochs: int, steps_per_epoch: int) -> lr_scheduler.LRScheduler:
+        lowest = self.final * optimizer.defaults["lr"]
+        return lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps_per_epoch, eta_min=lowest)

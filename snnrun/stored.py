@@ -1,0 +1,111 @@
+"""Configs that come out of a checkpoint: read as data, changed only where that is safe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import OverrideParseException
+from omegaconf import OmegaConf, open_dict
+
+from snnrun import checkpoint
+from snnrun.config import Config, check, compose_node, to_plain
+from snnrun.errors import UserError
+
+# What may change between training and evaluating a checkpoint without changing what is evaluated.
+SAFE = (
+    "mode",
+    "checkpoint",
+    "plugins",
+    "experiment_name",
+    "logger",
+    "dataset.root",
+    "dataset.cache",
+    "dataset.workers",
+    "trainer.device",
+    "trainer.kernel",
+    "trainer.threads",
+    "trainer.eval_batch_size",
+    "hydra.run.dir",
+)
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """Hydra's override grammar.
+
+    Raises:
+        UserError: an override that does not parse.
+    """
+    try:
+        return list(OverridesParser.create().parse_overrides(list(overrides)))
+    except OverrideParseException as error:
+        raise UserError(f"{error.override!r} cannot be read as an option", "Write KEY=VALUE") from None
+
+
+def stored_config(state: Mapping[str, Any], plugins: Sequence[str] = ()) -> dict[str, Any]:
+    """The config in a checkpoint, as plain data; its plugins are replaced by those named now.
+
+    Raises:
+        UserError: it holds interpolations or a ``hydra`` node, which could reach outside of it.
+    """
+    config = state["config"]
+    if not isinstance(config, dict):
+        raise UserError("the checkpoint holds no config")
+    if "hydra" in config or _has_interpolation(config):
+        raise UserError("the config stored in the checkpoint holds ${...} or a hydra node, and is refused")
+    return {**config, "plugins": list(plugins)}
+
+
+def compose_test(overrides: Sequence[str], config_dir: str | None) -> tuple[Config, dict[str, Any], str]:
+    """The configuration of ``mode=test``: the checkpoint's own, with safe overrides.
+
+    Returns:
+        Config, the checkpoint's state, and the folder for the new run.
+
+    Raises:
+        UserError: an override that would change what is evaluated; a bad checkpoint.
+    """
+    parsed = parse_overrides(overrides)
+    for override in parsed:
+        if not _is_safe(override.key_or_group):
+            raise UserError(
+                f"{override.key_or_group} cannot be changed in mode=test, it comes from the checkpoint",
+                f"What may change: {', '.join(SAFE)}",
+            )
+    node = compose_node(overrides, config_dir)
+    asked = to_plain(node)
+    if not asked.get("checkpoint"):
+        raise UserError("mode=test needs a checkpoint", "Add checkpoint=RUN_DIR/checkpoints/best.pt")
+    state = checkpoint.load(str(asked["checkpoint"]))
+    plain = stored_config(state, asked.get("plugins") or ())
+    for override in parsed:
+        key = override.key_or_group
+        if key == "logger" or key.startswith("logger."):
+            plain["logger"] = asked["logger"]
+        elif not key.startswith("hydra"):
+            _copy(key.split("."), asked, plain)
+    config = check(plain)
+    with open_dict(node):
+        node.merge_with(OmegaConf.create({key: plain[key] for key in ("method", "dataset", "seed", "experiment_name")}))
+    return config, state, str(node.hydra.run.dir)
+
+
+def _is_safe(key: str) -> bool:
+    return any(key == safe or key.startswith(f"{safe}.") for safe in SAFE)
+
+
+def _copy(path: list[str], source: Mapping[str, Any], target: dict[str, Any]) -> None:
+    *parents, last = path
+    for name in parents:
+        source, target = source[name], target[name]
+    target[last] = source[last]
+
+
+def _has_interpolation(value: Any) -> bool:
+    if isinstance(value, str):
+        return "${" in value
+    if isinstance(value, Mapping):
+        return any(_has_interpolation(part) for pair in value.items() for part in pair)
+    return isinstance(value, list | tuple) and any(map(_has_interpolation, value))
