@@ -26,7 +26,7 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
             torch.save({"version": VERSION, **state}, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

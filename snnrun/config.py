@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +45,7 @@ class RunOptions:
     seed: int = param(0, ge=0, le=2**32 - 1)
     mode: str = param("train", choices=("train", "test"))
     checkpoint: str | None = None
-    plugins: list[str] = param([])
+    plugins: list[str] = dataclasses.field(default_factory=list)
     experiment_name: str = "default"
 
 
@@ -146,14 +145,15 @@ def import_plugin(name: str) -> None:
     Raises:
         UserError: it does not exist, or fails to import.
     """
-    if os.getcwd() not in sys.path:  # a console script has no working folder on its path
-        sys.path.insert(0, os.getcwd())
+    here = str(Path.cwd())
+    if here not in sys.path:  # a console script has no working folder on its path
+        sys.path.insert(0, here)
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name.split(".")[0]:
             raise UserError(f"plugin {name} needs the module {error.name}, which is not installed") from None
-        raise UserError(f"plugins names {name}, which is neither in {os.getcwd()} nor on PYTHONPATH") from None
+        raise UserError(f"plugins names {name}, which is neither in {here} nor on PYTHONPATH") from None
     except Exception as error:  # whatever a user's module raises is the user's to mend
         raise UserError(f"plugin {name} fails to import ({type(error).__name__}: {error})") from error
 
@@ -251,7 +251,9 @@ def _check_device(name: str) -> None:
         raise UserError(f"trainer.device is {name!r}", "It must be auto, cpu, cuda or cuda:N")
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(index or 0) >= found:
-        raise UserError(f"trainer.device is {name}, but this machine shows {found} CUDA devices", "Try trainer.device=cpu")
+        raise UserError(
+            f"trainer.device is {name}, but this machine shows {found} CUDA devices", "Try trainer.device=cpu"
+        )
 
 
 def _resolved(node: DictConfig, key: str) -> Any:

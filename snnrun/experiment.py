@@ -25,9 +25,16 @@ from snnrun.data import Data, batches
 from snnrun.errors import Interrupted, UserError
 from snnrun.evidence import collect
 from snnrun.metrics import Metrics, higher_is_better
-from snnrun.observers import Observers, RunInfo, build_observers, write_summary
-from snnrun.observers.base import LayerInfo, Outcome, Row
-from snnrun.observers.console import ConsoleObserver
+from snnrun.observers import (
+    ConsoleObserver,
+    LayerInfo,
+    Observers,
+    Outcome,
+    Row,
+    RunInfo,
+    build_observers,
+    write_summary,
+)
 from snnrun.snn import Network, Trace
 from snnrun.snn.init import calibrate, shift_and_gain
 from snnrun.snn.layers import Synapse
@@ -86,12 +93,11 @@ class Run:
         network, first = self._network()
         self.summary["params"] = sum(parameter.numel() for parameter in network.parameters())
         self.observers = build_observers(config.logger, self.console)
-        with self.console.closing():
-            self.observers.start(self._info(network, first))
-            if self.checkpoint is None:
-                self._train(network)
-            else:
-                self._test(network, self.checkpoint)
+        self.observers.start(self._info(network, first))
+        if self.checkpoint is None:
+            self._train(network)
+        else:
+            self._test(network, self.checkpoint)
 
     def _network(self) -> tuple[Network, Trace]:
         """The network with its first weights, and what it does with the first training batch."""

@@ -116,7 +116,9 @@ class Metrics:
 
     def _add_spikes(self, trace: Trace, decision: Decision) -> None:
         if not self._fired:
-            self._fired = [layer.spikes.s.new_zeros(layer.spikes.s.shape[2:], dtype=torch.bool) for layer in trace.layers]
+            self._fired = [
+                layer.spikes.s.new_zeros(layer.spikes.s.shape[2:], dtype=torch.bool) for layer in trace.layers
+            ]
         last = decision.step.clamp(max=trace.output.s.shape[0] - 1)[None]
         total, total_to_decision = 0.0, 0.0
         for index, layer in enumerate(trace.layers):

@@ -131,7 +131,7 @@ class Trainer:
         norms = torch.zeros(len(self.network.synapses), device=self.device)
         samples, started = 0, time.perf_counter()
         self.network.train()
-        for done, batch in enumerate(parts, 1):
+        for batch in parts:
             spikes, targets = batch.to(self.device)
             loss, norm, trace = self.train_step(spikes, targets)
             size = spikes.shape[1]
@@ -159,8 +159,10 @@ class Trainer:
         means: Row = {f"train/{key}": total / samples for key, total in totals.items()}
         if not self.labelled:
             means["train/acc"] = None
-        mean_norms = (norms / done).tolist()
-        return means | {f"grad_norm/{name}": norm for name, norm in zip(layer_names(len(norms)), mean_norms, strict=True)}
+        mean_norms = (norms / self.steps_per_epoch).tolist()
+        return means | {
+            f"grad_norm/{name}": norm for name, norm in zip(layer_names(len(norms)), mean_norms, strict=True)
+        }
 
     def train_step(self, spikes: Tensor, targets: Targets) -> tuple[float, Tensor, Trace]:
         """One optimizer step; returns the loss, the norm of each layer's weight gradient, and the trace."""

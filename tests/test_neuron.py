@@ -44,7 +44,9 @@ def test_bias_drives_the_potential_every_step() -> None:
     assert result.potential.flatten().tolist() == [0.25, 0.375]
 
 
-@pytest.mark.parametrize(("alpha_i", "alpha_v", "T"), [(0.99, 0.99, 300), (0.99, 0.99, 40), (0.9, 0.95, 60), (0.0, 0.5, 5)])
+@pytest.mark.parametrize(
+    ("alpha_i", "alpha_v", "T"), [(0.99, 0.99, 300), (0.99, 0.99, 40), (0.9, 0.95, 60), (0.0, 0.5, 5)]
+)
 def test_unit_beta_lifts_one_spike_to_the_threshold(alpha_i: float, alpha_v: float, T: int) -> None:
     eps = [sum(alpha_i**j * alpha_v ** (k - j) for j in range(k + 1)) for k in range(T)]
     assert unit_beta(alpha_i, alpha_v, T) == pytest.approx(1 / max(eps), rel=1e-9)

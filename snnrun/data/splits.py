@@ -30,7 +30,6 @@ def stratified_sample(labels: np.ndarray | None, indices: np.ndarray, size: int 
     by_remainder = np.argsort(-(exact - quotas), kind="stable")
     quotas[by_remainder[: size - quotas.sum()]] += 1
     chosen = [
-        rng.permutation(indices[labels[indices] == label])[:quota]
-        for label, quota in zip(classes, quotas, strict=True)
+        rng.permutation(indices[labels[indices] == label])[:quota] for label, quota in zip(classes, quotas, strict=True)
     ]
     return np.sort(np.concatenate(chosen))

@@ -17,7 +17,9 @@ _CUT = 1e-6  # the exponential kernel ends below this value
 @register("loss", "spike_train")
 @dataclass
 class SpikeTrain(Loss):
-    """L = 1/(T B) sum D^2 over T + extension steps, D = k * (S - S_target), k[j] = alpha^j for 0 <= j < T, cut below 1e-6.
+    """L = 1/(T B) sum D^2 over T + extension steps, with D = k * (S - S_target).
+
+    The kernel is k[j] = alpha^j for 0 <= j < T, cut below 1e-6.
 
     On data with class labels only, the label's neuron should fire every ``period`` steps, first at step period - 1,
     and all others stay silent.

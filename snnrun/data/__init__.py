@@ -1,0 +1,25 @@
+"""Data sets: one file each, codings, and the packed event store. Importing this package registers them."""
+
+# isort: off
+from snnrun.data import digits, mnist, yinyang, nmnist  # in the order in which they are listed to users
+
+# isort: on
+from snnrun.data.dataset import Data, Dataset, Source, Split
+from snnrun.data.loader import Batch, batches, shuffled
+from snnrun.data.report import Quiet, Reporter
+
+__all__ = [
+    "Batch",
+    "Data",
+    "Dataset",
+    "Quiet",
+    "Reporter",
+    "Source",
+    "Split",
+    "batches",
+    "digits",
+    "mnist",
+    "nmnist",
+    "shuffled",
+    "yinyang",
+]

@@ -1,0 +1,64 @@
+"""Observers of a run: console, files, plots, Weights & Biases. They see events and never change the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from snnrun.observers.base import Evidence, LayerInfo, Observer, Outcome, Progress, Raster, Row, RunInfo
+from snnrun.observers.console import ConsoleObserver
+from snnrun.observers.files import FilesObserver, write_summary
+from snnrun.observers.plots import PlotsObserver
+from snnrun.observers.wandb import NoLogger, WandbLogger, WandbObserver
+
+
+@dataclass
+class Observers:
+    """Several observers as one, called in order."""
+
+    observers: Sequence[Observer]
+
+    def start(self, run: RunInfo) -> None:
+        for observer in self.observers:
+            observer.start(run)
+
+    def step(self, progress: Progress) -> None:
+        for observer in self.observers:
+            observer.step(progress)
+
+    def row(self, row: Row) -> None:
+        for observer in self.observers:
+            observer.row(row)
+
+    def finish(self, outcome: Outcome) -> None:
+        for observer in self.observers:
+            observer.finish(outcome)
+
+
+def build_observers(logger: WandbLogger | NoLogger, console: ConsoleObserver) -> Observers:
+    """Everyone who watches a run; the console comes last, so that it can say where the others put things."""
+    chosen: list[Observer] = [PlotsObserver(console), FilesObserver()]
+    if isinstance(logger, WandbLogger):
+        chosen.append(WandbObserver(logger, console))
+    return Observers([*chosen, console])
+
+
+__all__ = [
+    "ConsoleObserver",
+    "Evidence",
+    "FilesObserver",
+    "LayerInfo",
+    "NoLogger",
+    "Observer",
+    "Observers",
+    "Outcome",
+    "PlotsObserver",
+    "Progress",
+    "Raster",
+    "Row",
+    "RunInfo",
+    "WandbLogger",
+    "WandbObserver",
+    "build_observers",
+    "write_summary",
+]

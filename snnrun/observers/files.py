@@ -1,0 +1,65 @@
+"""What a run leaves on disk: config.yaml, metrics.jsonl, summary.json, test_curve.json."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from snnrun.observers.base import Outcome, Progress, Row, RunInfo
+
+
+class FilesObserver:
+    """Writes the files of a run; metrics.jsonl row by row, so that a killed run keeps what it measured."""
+
+    def start(self, run: RunInfo) -> None:
+        self.run_dir = run.run_dir
+        text = yaml.safe_dump(dict(run.config), sort_keys=False)
+        write_atomically(run.run_dir / "config.yaml", text)
+
+    def step(self, progress: Progress) -> None:
+        pass
+
+    def row(self, row: Row) -> None:
+        with (self.run_dir / "metrics.jsonl").open("a") as file:
+            file.write(to_json(row) + "\n")
+
+    def finish(self, outcome: Outcome) -> None:
+        if outcome.evidence is not None:
+            write_atomically(self.run_dir / "test_curve.json", to_json(outcome.evidence.curve))
+        write_summary(self.run_dir, outcome.summary)
+
+
+def write_summary(run_dir: Path, summary: Mapping[str, Any]) -> None:
+    """Replace summary.json as a whole."""
+    write_atomically(run_dir / "summary.json", to_json(summary, indent=2) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write to a temporary name, flush to disk, rename: readers see the old content or the new, never a part."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def to_json(content: Any, indent: int | None = None) -> str:
+    """Strict JSON: numbers that are not finite become null."""
+    return json.dumps(_finite(content), indent=indent, allow_nan=False)
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return content
