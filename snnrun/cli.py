@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 import yaml
@@ -15,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from snnrun import __version__
-from snnrun.config import check, compose_node, conf_dir, to_plain
+from snnrun.config import check, compose_node, conf_dir, open_groups, to_plain
 from snnrun.errors import Interrupted, UserError
 from snnrun.experiment import Run
 from snnrun.stop import Stop
@@ -42,7 +43,7 @@ def _dispatch(argv: list[str]) -> int:
     if argv == ["--version"]:
         print(f"snnrun {__version__}")
         return 0
-    options = get_args_parser().parse_args(argv)
+    options, argv = _parse(argv)
     if options.help or options.hydra_help or options.info or options.shell_completion:
         return _hydra(argv, lambda node: None)
     if options.multirun:
@@ -61,6 +62,19 @@ def _dispatch(argv: list[str]) -> int:
         return 0
     _refuse_blocked(Path(node.hydra.run.dir))
     return _single(argv)
+
+
+def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Hydra's flags and our overrides, in any order; and the same arguments in the order that Hydra can read."""
+    parser = get_args_parser()
+    parser.error = _usage_error  # type: ignore[method-assign]
+    options = parser.parse_intermixed_args(argv)
+    flags = [argument for argument in argv if argument not in options.overrides]
+    return options, [*flags, *options.overrides]
+
+
+def _usage_error(message: str) -> NoReturn:
+    raise UserError(message, "snnrun --help shows how to call it")
 
 
 def _single(argv: list[str]) -> int:
@@ -96,6 +110,7 @@ def _test(overrides: Sequence[str], config_dir: str | None, cfg: str | None) -> 
 
 
 def _hydra(argv: list[str], job: Callable[[DictConfig], Any]) -> int:
+    open_groups()
     before = sys.argv
     sys.argv = ["snnrun", *argv]
     try:

@@ -136,10 +136,13 @@ class ConsoleObserver:
         return table
 
     def _print(self, what: Text | Table) -> None:
-        if self.live or isinstance(what, Table):
+        if self.live:
             self.console.print(what)
-        else:  # plain lines are for other programs too: nothing is padded or broken
-            self.console.print(what.plain, markup=False, soft_wrap=True)
+            return
+        with self.console.capture() as captured:  # plain lines for files and pipes: nothing padded or broken
+            self.console.print(what)
+        for line in captured.get().splitlines():
+            self.console.print(line.rstrip(), markup=False, soft_wrap=True)
 
 
 _COLUMNS = (

@@ -94,7 +94,8 @@ class WandbObserver:
             if value is not None
         }
         self._with_run(lambda: self.run.summary.update(summary))
-        url, folder, offline = self.run.url, self.run.dir, self.run.offline
+        folder, offline = self.run.dir, self.run.offline
+        url = None if offline else self.run.url
         self._with_run(lambda: self.run.finish(exit_code=int(outcome.summary["status"] != "finished")))
         if offline:
             outcome.closing.append(f"wandb sync {os.path.relpath(Path(folder).parent)}")
