@@ -43,20 +43,21 @@ def simulate(current: Tensor, bias: Tensor | None, c: NeuronConstants) -> Forwar
         bias: broadcast against one step, [...], or None.
         c: decay and scale constants.
     """
-    i = torch.zeros_like(current[0])
-    v_kept = torch.zeros_like(i)  # (1 - S[t-1]) V[t-1]
+    i = v_kept = torch.zeros_like(current[0])  # I[t] and V[t] where no spike reset them
     drive = 0.0 if bias is None else c.beta_bias * bias
-    spikes, potential, slope = (torch.empty_like(current) for _ in range(3))
-    for t in range(current.shape[0]):
-        i = c.alpha_i * i + c.beta_i * current[t]
+    all_s, all_v, all_v_kept = [], [], []
+    for x in (c.beta_i * current).unbind(0):
+        i = c.alpha_i * i + x
         v = c.alpha_v * v_kept + c.beta_v * i + drive
+        all_v_kept.append(v_kept)
         s = (v >= 1).to(v.dtype)
-        spikes[t] = s
-        potential[t] = v
-        slope[t] = (v - v_kept).clamp(min=MIN_SLOPE)
-        i = i * (1 - s)
-        v_kept = v * (1 - s)
-    return Forward(spikes, potential, slope)
+        kept = 1 - s
+        i, v_kept = kept * i, kept * v
+        all_s.append(s)
+        all_v.append(v)
+    potential = torch.stack(all_v)
+    slope = (potential - torch.stack(all_v_kept)).clamp(min=MIN_SLOPE)
+    return Forward(torch.stack(all_s), potential, slope)
 
 
 def backpropagate(g: Tensor, spikes: Tensor, c: NeuronConstants, with_timing: bool = True) -> Backward:
@@ -76,19 +77,19 @@ def backpropagate(g: Tensor, spikes: Tensor, c: NeuronConstants, with_timing: bo
         bI gI (gradient of the current), bI e2 (gradient of the timing current) and bB dep (gradient of the bias at
         every step and sample).
     """
-    dep, gi, e1, e2, h_next = (torch.zeros_like(g[0]) for _ in range(5))
-    out_gi, out_dep = torch.empty_like(g), torch.empty_like(g)
-    out_e2 = torch.empty_like(g) if with_timing else torch.zeros_like(g)
-    for t in reversed(range(g.shape[0])):
-        kept = 1 - spikes[t]
-        dep = g[t] + c.alpha_v * kept * dep
+    dep = gi = e1 = e2 = h_next = torch.zeros_like(g[0])
+    all_dep, all_gi, all_e2 = [], [], []
+    for g_t, kept in zip(reversed(g.unbind(0)), reversed((1 - spikes).unbind(0)), strict=True):
+        dep = g_t + c.alpha_v * kept * dep
         gi = c.beta_v * dep + c.alpha_i * kept * gi
-        out_dep[t] = dep
-        out_gi[t] = gi
+        all_dep.append(dep)
+        all_gi.append(gi)
         if with_timing:
-            h = g[t] / 2
+            h = g_t / 2
             e1 = kept * (h_next + c.alpha_v * e1) - c.alpha_v * h
             e2 = c.alpha_i * kept * e2 + c.beta_v * e1 - c.beta_v * c.alpha_i * h
-            out_e2[t] = e2
+            all_e2.append(e2)
             h_next = h
-    return Backward(c.beta_i * out_gi, c.beta_i * out_e2, c.beta_bias * out_dep)
+    forward_in_time = [torch.stack(steps[::-1]) if steps else torch.zeros_like(g) for steps in (all_gi, all_e2, all_dep)]
+    current, timing_current, per_step_bias = forward_in_time
+    return Backward(c.beta_i * current, c.beta_i * timing_current, c.beta_bias * per_step_bias)
