@@ -160,14 +160,14 @@ def import_plugin(name: str) -> None:
 
 def learnable(method: Method | type[Method]) -> list[str]:
     """Names of the losses that a method can learn from: those that feed a gradient channel it reads."""
-    return [name for name in registry.names("loss") if registry.component("loss", name).channels & method.channels]  # type: ignore[attr-defined]
+    return [name for name in registry.names("loss") if registry.component("loss", name).channels & method.channels]
 
 
 def _component(group: str, node: Any) -> Any:
     if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
         raise UserError(f"{group} has no name", f"Choose one as {group}=NAME from: {', '.join(registry.names(group))}")
     cls = registry.component(group, node["name"])
-    instance = _merge(cls, {key: value for key, value in node.items() if key != "name"}, f"{group}.")
+    instance: Any = _merge(cls, {key: value for key, value in node.items() if key != "name"}, f"{group}.")
     if hasattr(instance, "check"):
         instance.check()
     return instance
@@ -177,7 +177,7 @@ def _loss(node: Any, method: Method, dataset: Dataset) -> tuple[Loss, str]:
     """The loss, and why ``auto`` chose it."""
     works = learnable(method)
     if not dataset.has_labels:
-        works = [name for name in works if not registry.component("loss", name).needs_labels]  # type: ignore[attr-defined]
+        works = [name for name in works if not registry.component("loss", name).needs_labels]
     if not isinstance(node, Mapping) or node.get("name") != "auto":
         loss = cast(Loss, _component("loss", node))
         if loss.name not in works:
@@ -210,7 +210,7 @@ def _merge(cls: type[T], given: Mapping[str, Any], prefix: str) -> T:
     try:
         schema = OmegaConf.structured(cls)
         merged = OmegaConf.merge(schema, OmegaConf.create(dict(given)))
-        instance = OmegaConf.to_object(merged)
+        instance: Any = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         name = f"{prefix}{error.full_key or error.key or ''}"
         raise UserError(f"{name} has a wrong type: {_first_sentence(error)}") from None

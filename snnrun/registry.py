@@ -69,7 +69,7 @@ def names(group: str) -> list[str]:
     return list(_components[group])
 
 
-def component(group: str, name: str) -> type:
+def component(group: str, name: str) -> Any:
     """The class registered as ``group=name``.
 
     Raises:

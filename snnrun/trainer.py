@@ -17,14 +17,12 @@ from snnrun.errors import DivergedError
 from snnrun.kernels import KERNELS
 from snnrun.losses import Loss, Targets
 from snnrun.metrics import Metrics, decide, higher_is_better, layer_names
-from snnrun.observers.base import Observer, Progress
+from snnrun.observers.base import Observer, Progress, Row
 from snnrun.optim import Optimizer, Scheduler
 from snnrun.registry import param
 from snnrun.snn import Network, Trace
 from snnrun.step import gradient_step, loss_of
 from snnrun.stop import Stop
-
-Row = dict[str, float | int | None]
 
 
 @dataclass
@@ -102,7 +100,11 @@ class Trainer:
             for epoch in range(1, self.options.epochs + 1):
                 started = time.perf_counter()
                 self.epoch = epoch
-                row: Row = {"epoch": epoch, "step": 0, "lr": self.optimizer.param_groups[0]["lr"]}
+                row: dict[str, float | int | None] = {
+                    "epoch": epoch,
+                    "step": 0,
+                    "lr": self.optimizer.param_groups[0]["lr"],
+                }
                 row |= self.train_epoch()
                 trained_s = time.perf_counter() - started
                 self.train_s += trained_s
@@ -123,7 +125,7 @@ class Trainer:
                 if patience is not None and epoch - self.best_epoch >= patience:
                     break
 
-    def train_epoch(self) -> Row:
+    def train_epoch(self) -> dict[str, float | None]:
         """One pass over the training samples; means over the epoch."""
         order = shuffled(len(self.data.train), self.seed, self.epoch)
         parts = batches(self.data.train, self.options.batch_size, self.workers, order)
@@ -156,7 +158,7 @@ class Trainer:
                 )
             )
             self.stop_if_requested()
-        means: Row = {f"train/{key}": total / samples for key, total in totals.items()}
+        means: dict[str, float | None] = {f"train/{key}": total / samples for key, total in totals.items()}
         if not self.labelled:
             means["train/acc"] = None
         mean_norms = (norms / self.steps_per_epoch).tolist()
@@ -241,4 +243,5 @@ def evaluate(
 
 def _norm(gradient: Tensor | None) -> Tensor:
     assert gradient is not None
-    return torch.linalg.vector_norm(gradient)
+    norm: Tensor = torch.linalg.vector_norm(gradient)
+    return norm

@@ -77,12 +77,32 @@ def test_wandb_holds_the_same_numbers_under_the_same_names(finished: Path) -> No
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(offline)]
     result = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60)
     assert result.returncode == 0, result.stderr
-    logged = json.dumps(json.loads(result.stdout))
+    logged = json.loads(result.stdout)
     content = summary(finished)
     for part, prefix in (("val", "best"), ("test", "test")):
-        for key, value in content[part].items():
-            if value is not None:
-                assert f'"{prefix}/{key}": {json.dumps(value)}' in logged, f"{prefix}/{key}"
+        known = {f"{prefix}/{key}": value for key, value in content[part].items() if value is not None}
+        assert known.items() <= logged["summary"].items()
+    last = {key: value for key, value in rows(finished)[-1].items() if value is not None}
+    assert last.items() <= logged["summary"].items()
+    assert logged["config"].items() >= yaml.safe_load((finished / "config.yaml").read_text()).items()
+    assert logged["tags"] == ["hybrid", "digits", "latency"]
+
+
+def test_every_row_is_in_the_wandb_history(finished: Path) -> None:
+    (offline,) = (finished / "wandb").glob("offline-run-*")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(offline)]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60, check=True)
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    history = {item["_step"]: item for record in records if "history" in record for item in [record["history"]["item"]]}
+    expected: dict[int, dict[str, float]] = {}
+    for row in rows(finished):  # the test's row has the step of the last epoch
+        expected.setdefault(row["step"], {}).update({key: value for key, value in row.items() if value is not None})
+    assert history.keys() == expected.keys()
+    for step, row in expected.items():
+        assert row.items() <= history[step].items()
+    (run,) = [record["run"] for record in records if "run" in record]
+    assert run["run_group"] == summary(finished)["group"] == "debug"
+    assert run["job_type"] == "train"
 
 
 def test_the_console_of_a_pipe_is_plain(tmp_path: Path) -> None:
@@ -115,8 +135,9 @@ def test_mode_test_reproduces_the_test_metrics(finished: Path, tmp_path: Path) -
     snnrun("mode=test", f"checkpoint={best}", "trainer.eval_batch_size=7", "logger=none", cwd=tmp_path, check=True)
     evaluated = summary(only_run(tmp_path))
     assert evaluated["mode"] == "test"
-    assert evaluated["test"]["acc"] == summary(finished)["test"]["acc"]
-    assert evaluated["test"] == pytest.approx(summary(finished)["test"], rel=1e-5)
+    for part in ("test", "val"):
+        assert evaluated[part].pop("loss") == pytest.approx(summary(finished)[part]["loss"], rel=1e-5)
+        assert evaluated[part].items() <= summary(finished)[part].items()
     assert evaluated["data"] == summary(finished)["data"]
 
 

@@ -74,8 +74,8 @@ class CodedImages:
 
     def fingerprint(self) -> str:
         """Hash of pixels and labels."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.pixels))
-        digest.update(np.ascontiguousarray(self.labels))
+        digest = hashlib.sha256(np.ascontiguousarray(self.pixels).data)
+        digest.update(np.ascontiguousarray(self.labels).data)
         return digest.hexdigest()
 
     @cached_property

@@ -76,6 +76,7 @@ class Dataset:
         workers: processes that prepare batches; 0 prepares them in the training process.
     """
 
+    name: ClassVar[str]
     preferred_loss: ClassVar[str] = "latency"
     has_labels: ClassVar[bool] = True
     shape: ClassVar[tuple[int, ...]]
@@ -120,18 +121,18 @@ class Dataset:
                 f"(train {len(train_indices)}, validation {len(val_indices)}, test {len(test)})",
                 "Choose another share or add data",
             )
-        parts = [
-            Split(source, stratified_sample(source.labels, indices, limit, self.split_seed))
-            for source, indices, limit in (
-                (train, train_indices, self.limit_train),
-                (train, val_indices, self.limit_val),
-                (test, np.arange(len(test)), self.limit_test),
-            )
-        ]
+        parts = (
+            self._part(train, train_indices, self.limit_train),
+            self._part(train, val_indices, self.limit_val),
+            self._part(test, np.arange(len(test)), self.limit_test),
+        )
         return Data(self.shape, self.outputs, *parts, hash=_hash(parts))
 
+    def _part(self, source: Source, indices: np.ndarray, limit: int | None) -> Split:
+        return Split(source, stratified_sample(source.labels, indices, limit, self.split_seed))
 
-def _hash(parts: list[Split]) -> str:
+
+def _hash(parts: tuple[Split, ...]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part.source.fingerprint().encode())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import urllib.error
 import urllib.request
+from collections.abc import Generator
+from contextlib import closing
+from http.client import HTTPException
 from pathlib import Path
 
 from filelock import FileLock
@@ -25,39 +27,50 @@ def fetch(url: str, target: Path, md5: str, layout: str, report: Reporter) -> No
         layout: what to put where by hand, for a machine without network.
 
     Raises:
-        UserError: no network, no such file there, another content than published. Nothing is left behind.
+        UserError: no network, no such file there, another content than published. No part of the file is left behind.
     """
     if target.exists():
         return
     by_hand = f"Without network, fill {target.parent} by hand: {layout}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_name(target.name + ".lock")):
+        with FileLock(target.with_name(f"{target.name}.lock")):
             if not target.exists():
-                _fetch(url, target, md5, report)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise UserError(f"cannot download {url} ({reason})", by_hand) from None
+                _fetch(url, target, md5, by_hand, report)
     except OSError as error:
         raise UserError(f"cannot write {target} ({error.strerror or error})", "Choose another dataset.root") from None
 
 
-def _fetch(url: str, target: Path, md5: str, report: Reporter) -> None:
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.part")
+def _fetch(url: str, target: Path, md5: str, by_hand: str, report: Reporter) -> None:
+    # One name for every process: the lock keeps them apart, and what a killed one left is overwritten.
+    temporary = target.with_name(f"{target.name}.part")
     digest = hashlib.md5(usedforsecurity=False)
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response, temporary.open("wb") as file:
-            size = int(response.headers.get("Content-Length") or 0)
-            with report.progress(f"downloading {target.name}", size, "B") as advance:
-                while chunk := response.read(_CHUNK):
-                    digest.update(chunk)
-                    file.write(chunk)
-                    advance(len(chunk))
+        with temporary.open("wb") as file, closing(_chunks(url, target.name, by_hand, report)) as chunks:
+            for chunk in chunks:
+                digest.update(chunk)
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
         if digest.hexdigest() != md5:
-            raise UserError(
-                f"{url} does not hold what was published (md5 {digest.hexdigest()}, expected {md5})",
-                "Try again, or get the file elsewhere",
-            )
+            raise UserError(f"{url} is not what was published (md5 {digest.hexdigest()}, expected {md5})", by_hand)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _chunks(url: str, name: str, by_hand: str, report: Reporter) -> Generator[bytes]:
+    """The content of ``url`` piece by piece; a generator, so that an error caught in here is the network's, never the
+    disk's."""
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
+            size, received = int(response.headers.get("Content-Length") or 0), 0
+            with report.progress(f"downloading {name}", size, "B") as advance:
+                while chunk := response.read(_CHUNK):
+                    yield chunk
+                    received += len(chunk)
+                    advance(len(chunk))
+            if received < size:  # read() in pieces does not say that the connection broke
+                raise ConnectionError(f"it ended after {received:,} of {size:,} bytes")
+    except (OSError, HTTPException) as error:  # URLError, timeouts and TLS errors are OSErrors
+        raise UserError(f"cannot download {url} ({getattr(error, 'reason', None) or error})", by_hand) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +12,14 @@ from torch import Tensor
 
 from snnrun.data.store import EventStore
 from snnrun.losses import Targets
+
+
+class EventList(NamedTuple):
+    """Input spikes of a batch as coordinates, int32 [spikes] each, sorted by step, then sample, then address."""
+
+    sample: np.ndarray
+    step: np.ndarray
+    address: np.ndarray
 
 
 @dataclass
@@ -40,6 +49,15 @@ class EventSource:
         spikes = torch.zeros(self.T, len(indices), *self.shape)
         spikes.view(-1).numpy()[self._flat(indices)] = 1
         return spikes
+
+    def event_list(self, indices: np.ndarray) -> EventList:
+        """The same spikes without the zeros, each once; ``sample`` counts positions in ``indices``."""
+        flat = np.sort(self._flat(indices))
+        flat = flat[np.diff(flat, prepend=-1) > 0]
+        inputs, size = math.prod(self.shape), max(len(indices), 1)
+        row = flat // inputs  # faster than np.divmod, which knows no constant divisors
+        step = row // size
+        return EventList(*(x.astype(np.int32) for x in (row - step * size, step, flat - row * inputs)))
 
     def targets(self, indices: np.ndarray) -> Targets:
         """Class labels of the samples."""

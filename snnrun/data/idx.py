@@ -12,7 +12,8 @@ import numpy as np
 from snnrun.errors import UserError
 
 _UNSIGNED_BYTES = 0x08
-_MOST_BYTES = 1 << 30  # a damaged header must not ask for more memory than any data set here has
+_MOST_BYTES = 1 << 30  # a small .gz must not unpack to more than any data set here has
+_MEND = "Replace it, or delete it to have it downloaded again"
 
 
 def read_bytes(path: Path) -> bytes:
@@ -27,7 +28,7 @@ def read_bytes(path: Path) -> bytes:
         with gzip.open(path, "rb") as file:
             content = file.read(_MOST_BYTES)
     except (OSError, EOFError, zlib.error) as error:  # gzip.BadGzipFile is an OSError
-        raise UserError(f"{path} cannot be read ({error})", "Delete it to have it downloaded again") from None
+        raise UserError(f"{path} cannot be read ({error})", _MEND) from None
     return content
 
 
@@ -39,11 +40,14 @@ def parse_idx(content: bytes, path: Path, dimensions: int) -> np.ndarray:
     """
     header = 4 + 4 * dimensions
     if len(content) < header or content[:3] != bytes((0, 0, _UNSIGNED_BYTES)) or content[3] != dimensions:
-        raise UserError(f"{path} is not an IDX file of unsigned bytes with {dimensions} dimensions (magic number)")
+        raise UserError(
+            f"{path} is not an IDX file of unsigned bytes with {dimensions} dimensions (magic number)", _MEND
+        )
     shape = struct.unpack(f">{dimensions}I", content[4:header])
     size = int(np.prod(shape, dtype=np.float64))
     if len(content) - header != size:
         raise UserError(
-            f"{path} is damaged: its header says {'x'.join(map(str, shape))} bytes, it holds {len(content) - header}"
+            f"{path} is damaged: its header says {'x'.join(map(str, shape))} bytes, it holds {len(content) - header}",
+            _MEND,
         )
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)

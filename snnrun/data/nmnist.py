@@ -6,6 +6,7 @@ import os
 import shutil
 import urllib.error
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from snnrun.registry import param, register
 _SIDE, _CLASSES = 34, 10
 _OVERFLOW_Y, _OVERFLOW_US = 240, 1 << 13  # a row of 240 marks that the clock went on by this much
 _PUBLISHED = {"Train": 60_000, "Test": 10_000}
+_WORDS = {"Train": "training", "Test": "test"}
+_MEND = "Replace or delete it"
 
 
 def read_recording(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -32,18 +35,23 @@ def read_recording(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         UserError: names the file and what is wrong with it.
     """
-    raw = np.fromfile(path, dtype=np.uint8)
+    try:
+        raw = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error})", _MEND) from None
     if len(raw) % 5:
-        raise UserError(f"{path} is damaged: {len(raw)} bytes are no whole number of events (5 bytes each)")
+        raise UserError(f"{path} is damaged: {len(raw)} bytes are no whole number of events (5 bytes each)", _MEND)
     x, y, high, middle, low = raw.reshape(-1, 5).T
     overflow = y == _OVERFLOW_Y
     time_us = ((high & 0x7F).astype(np.uint32) << 16) | (middle.astype(np.uint32) << 8) | low
     time_us += np.cumsum(overflow, dtype=np.uint32) * np.uint32(_OVERFLOW_US)
     x, y, polarity, time_us = (values[~overflow] for values in (x, y, high >> 7, time_us))
     if not len(x):
-        raise UserError(f"{path} holds no event")
-    if x.max() >= _SIDE or y.max() >= _SIDE:
-        raise UserError(f"{path} is damaged: an event at x={x.max()}, y={y.max()} lies outside of {_SIDE}x{_SIDE}")
+        raise UserError(f"{path} holds no event", _MEND)
+    outside = np.flatnonzero((x >= _SIDE) | (y >= _SIDE))
+    if len(outside):
+        where = f"x={x[outside[0]]}, y={y[outside[0]]}"
+        raise UserError(f"{path} is damaged: an event at {where} lies outside of {_SIDE}x{_SIDE}", _MEND)
     address = (polarity.astype(np.uint16) * _SIDE + y) * _SIDE + x
     return address, time_us
 
@@ -61,7 +69,7 @@ class NMNIST(Dataset):
     outputs = _CLASSES
     preferred_loss = "count"
 
-    window_ms: float = param(300.0, gt=0)
+    window_ms: float = param(300.0, ge=0.001)  # recordings have whole microseconds
 
     def check(self) -> None:
         super().check()
@@ -77,13 +85,15 @@ class NMNIST(Dataset):
     def _source(self, folder: Path, part: str, report: Reporter) -> EventSource:
         recordings = _recordings(folder / part, part)
         if len(recordings) < _PUBLISHED[part]:
-            found = f"{len(recordings):,} of {_PUBLISHED[part]:,}"
-            report.note(f"N-MNIST {part}: {found} published recordings are in {folder / part}; using these")
+            found = f"{len(recordings):,} of {_PUBLISHED[part]:,} {_WORDS[part]} recordings"
+            report.note(f"N-MNIST: {found} found in {folder / part}, using these")
         store = open_store(f"nmnist-{part.lower()}", recordings, read_recording, cache_root(), report)
         return EventSource(store, self.shape, self.T, window_us=round(self.window_ms * 1000))
 
 
 def _recordings(folder: Path, part: str) -> list[Recording]:
+    if not folder.is_dir():
+        raise UserError(f"{folder} is missing", f"The {_WORDS[part]} recordings belong there, as <digit>/NUMBER.bin")
     found = []
     for label in range(_CLASSES):
         digit = folder / str(label)
@@ -98,29 +108,41 @@ def _recordings(folder: Path, part: str) -> list[Recording]:
 
 
 def _download(folder: Path, report: Reporter) -> None:
-    """Have tonic fetch, verify and unpack both parts, in a temporary folder that is renamed when whole."""
+    """Have tonic fetch, verify and unpack both parts beside ``folder``, and move them there when both are whole.
+
+    Raises:
+        UserError: no network, another content than published, no space.
+    """
     from tonic import datasets
 
-    temporary = folder.with_name(f"NMNIST.{os.getpid()}.part")
+    urls = f"{datasets.NMNIST.train_url} and {datasets.NMNIST.test_url}"
+    by_hand = f"Fill it by hand: {folder}/Train/<digit>/NUMBER.bin and {folder}/Test/<digit>/NUMBER.bin"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name("NMNIST.lock")):
-            for part in _PUBLISHED:
-                if (folder / part).is_dir():
-                    continue
-                report.note(f"downloading N-MNIST {part} from {datasets.NMNIST.base_url}")
-                datasets.NMNIST(str(temporary), train=part == "Train")
-                (temporary / "NMNIST" / part).replace(folder / part)
-    except (urllib.error.URLError, ConnectionError, TimeoutError, RuntimeError) as error:
+            if not any((folder / part).is_dir() for part in _PUBLISHED):  # another process may have been faster
+                _download_with_tonic(folder, report)
+    except (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError, RuntimeError) as error:
         reason = getattr(error, "reason", None) or error
-        urls = f"{datasets.NMNIST.train_url} and {datasets.NMNIST.test_url}"
         raise UserError(
-            f"N-MNIST is not in {folder} and cannot be downloaded from {urls} ({reason})",
-            f"Fill it by hand: {folder}/Train/<digit>/NUMBER.bin and {folder}/Test/<digit>/NUMBER.bin",
+            f"N-MNIST is not in {folder} and cannot be downloaded from {urls} ({reason})", by_hand
         ) from None
     except OSError as error:
         raise UserError(f"cannot write {folder} ({error.strerror or error})", "Choose another dataset.root") from None
+
+
+def _download_with_tonic(folder: Path, report: Reporter) -> None:
+    from tonic import datasets
+
+    # One name for every process: the lock keeps them apart, and what a killed one left is removed here.
+    temporary = folder.with_name("NMNIST.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        for part in _PUBLISHED:
+            report.note(f"N-MNIST: downloading {part} (tonic shows the progress)")
+            datasets.NMNIST(str(temporary), train=part == "Train")
+        folder.mkdir(exist_ok=True)
+        for part in _PUBLISHED:
+            (temporary / "NMNIST" / part).replace(folder / part)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()

@@ -24,7 +24,8 @@ from snnrun.errors import UserError
 _FORMAT = 1
 _ADDRESS, _TIME = np.dtype("<u2"), np.dtype("<u4")
 
-Reader = Callable[[Path], tuple[np.ndarray, np.ndarray]]  # a file -> addresses uint16, times in us uint32
+# A file -> addresses uint16, times in us uint32; raises UserError where the file is unreadable or damaged.
+Reader = Callable[[Path], tuple[np.ndarray, np.ndarray]]
 
 
 class Recording(NamedTuple):
@@ -92,7 +93,10 @@ def _key(recordings: Sequence[Recording], read: Reader) -> str:
     """Everything the store depends on: format, reader, and every file's name, class, size and time of change."""
     digest = hashlib.sha256(f"{_FORMAT} {read.__module__}.{read.__qualname__}".encode())
     for recording in recordings:
-        status = recording.path.stat()
+        try:
+            status = recording.path.stat()
+        except OSError as error:
+            raise UserError(f"{recording.path} cannot be read ({error.strerror})", "Replace or delete it") from None
         digest.update(f"\n{recording.name} {recording.label} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()[:20]
 
@@ -133,19 +137,27 @@ def _pack(folder: Path, name: str, recordings: Sequence[Recording], read: Reader
                     packed = values.astype(kind, copy=False).tobytes()
                     digest.update(packed)
                     file.write(packed)
-                digest.update(str(recording.label).encode())
+                digest.update(f"{recording.label} {len(address)}\n".encode())
                 offsets[index + 1] = offsets[index] + len(address)
                 advance(1)
-            for file in (addresses, times):
-                file.flush()
-                os.fsync(file.fileno())
         np.save(temporary / "offsets.npy", offsets)
         np.save(temporary / "labels.npy", np.array([recording.label for recording in recordings], dtype=np.int64))
         meta = {"events": int(offsets[-1]), "recordings": len(recordings), "content_hash": digest.hexdigest()}
         (temporary / "meta.json").write_text(json.dumps(meta))
+        for path in (*temporary.iterdir(), temporary):  # a power cut must not leave a whole folder of empty files
+            _sync(path)
         temporary.replace(folder)
+        _sync(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _remove_leftovers(folder: Path) -> None:

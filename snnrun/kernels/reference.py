@@ -90,6 +90,8 @@ def backpropagate(g: Tensor, spikes: Tensor, c: NeuronConstants, with_timing: bo
             e2 = c.alpha_i * kept * e2 + c.beta_v * e1 - c.beta_v * c.alpha_i * h
             all_e2.append(e2)
             h_next = h
-    forward_in_time = [torch.stack(steps[::-1]) if steps else torch.zeros_like(g) for steps in (all_gi, all_e2, all_dep)]
+    forward_in_time = [
+        torch.stack(steps[::-1]) if steps else torch.zeros_like(g) for steps in (all_gi, all_e2, all_dep)
+    ]
     current, timing_current, per_step_bias = forward_in_time
     return Backward(c.beta_i * current, c.beta_i * timing_current, c.beta_bias * per_step_bias)

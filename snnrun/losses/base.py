@@ -31,6 +31,7 @@ class Loss:
         rate_weight: weight r of the firing-rate penalty r / B * (spikes of all hidden layers).
     """
 
+    name: ClassVar[str]
     channels: ClassVar[frozenset[str]]
     decision: ClassVar[str] = "count"
     needs_labels: ClassVar[bool] = True

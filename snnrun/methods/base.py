@@ -33,6 +33,7 @@ class Method:
             none of them is refused, and a channel that is not read is not computed.
     """
 
+    name: ClassVar[str]
     channels: ClassVar[frozenset[str]] = frozenset({"activation", "timing"})
 
     def membrane_gradient(self, gs: Tensor, gt: Tensor, v: Tensor, s: Tensor, slope: Tensor) -> Tensor:

@@ -31,8 +31,19 @@ class Observers:
             observer.row(row)
 
     def finish(self, outcome: Outcome) -> None:
+        """Everyone gets to finish, so that a full disk does not leave the live bar on the screen.
+
+        Raises:
+            the first error that an observer raised.
+        """
+        errors: list[Exception] = []
         for observer in self.observers:
-            observer.finish(outcome)
+            try:
+                observer.finish(outcome)
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
 
 def build_observers(logger: WandbLogger | NoLogger, console: ConsoleObserver) -> Observers:

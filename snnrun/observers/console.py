@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +23,7 @@ log = logging.getLogger("snnrun")
 
 _SILENT = 0.9  # share of silent neurons from which a layer is pointed out
 _PIPE_WIDTH = 10_000  # a file or pipe has no width at which to break lines
+_REFRESH_S = 0.1
 
 
 class ConsoleObserver:
@@ -31,13 +34,14 @@ class ConsoleObserver:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=False)
-        self.live = self.console.is_terminal
-        if not self.live:
+        self.console = console or Console(highlight=False)
+        self.live = self.console.is_terminal and not self.console.is_dumb_terminal
+        if not self.console.is_terminal:
             self.console.width = _PIPE_WIDTH
-        self._bar: Bar | None = None
-        self._task = None
+        self.star = "★" if self.console.encoding.lower().startswith("utf") and self.console.is_terminal else "*"
+        self._bar: _LiveBar | None = None
         self._best: float | None = None
+        self._epoch = 0
 
     # --- Reporter
 
@@ -50,50 +54,49 @@ class ConsoleObserver:
     def progress(self, what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
         """Progress of a slow task; on a pipe, a line at its start and at its end."""
         if not self.live:
-            self._print(Text(f"{what} ({total:,} {unit}) ..."))
+            size = f"{total / 1e6:,.1f} MB" if unit == "B" else f"{total:,} {unit}"
+            self._print(Text(f"{what} ({size}) ..." if total else f"{what} ..."))
+            started = time.perf_counter()
             yield lambda amount: None
-            self._print(Text(f"{what}: done"))
+            self._print(Text(f"{what}: done in {time.perf_counter() - started:.1f} s"))
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Bar(*columns, console=self.console, transient=True) as bar:
-            task = bar.add_task(what, total=total or None)
-            yield lambda amount: bar.advance(task, amount)
+        bar = _LiveBar(self.console, total, DownloadColumn() if unit == "B" else MofNCompleteColumn())
+        try:
+            yield lambda amount: bar.show(bar.done + amount, what)
+        finally:
+            bar.close()
 
     # --- Observer
 
     def start(self, run: RunInfo) -> None:
         self._run = run
         self._print(overview.of_run(run))
-        for name, layer in overview.spiking_layers(run):
-            if layer.silent is not None and layer.silent >= _SILENT:
-                self.note(
-                    f"{name} ({layer.token}): {layer.silent:.0%} of its neurons are silent on the first batch. "
-                    "A spike that does not exist cannot be moved: try model.init=calibrate or model.shift=0.05"
-                )
-        if run.mode == "train":
-            self._print(Text(_epoch_header(), style="bold"))
-        if self.live and run.mode == "train":
-            columns = (
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=None),
-                TimeRemainingColumn(compact=True),
-            )
-            self._bar = Bar(*columns, console=self.console, transient=True, expand=True)
-            self._bar.start()
-            self._bar_task = self._bar.add_task("", total=run.steps)
+        if run.mode != "train":
+            return
+        layers = overview.spiking_layers(run)
+        silent = [f"{name} {layer.silent:.0%}" for name, layer in layers if (layer.silent or 0.0) >= _SILENT]
+        if silent:
+            self.note(f"silent neurons: {', '.join(silent)}; try model.init=calibrate, or model.shift=0.05")
+        self._columns = _columns(run.monitor)
+        self._print(Text(""))
+        for line in _header(self._columns):
+            self._print(Text(line, style="bold"))
+        if self.live:
+            self._bar = _LiveBar(self.console, run.steps)
 
     def step(self, progress: Progress) -> None:
-        if self._bar is None:
+        self._epoch = progress.epoch
+        if self._bar is None or not self._bar.is_due():
             return
+        wide = self.console.width >= 100
         parts = [
             f"epoch {progress.epoch}/{progress.epochs}",
             f"loss {progress.loss:.3f}",
-            f"acc {_percent(progress.acc)}",
-            f"{progress.spikes:.0f} spikes",
-            f"{progress.samples_per_s:.0f}/s",
+            *([] if progress.acc is None else [f"acc {_percent(progress.acc)}"]),
+            f"{progress.spikes:,.0f} spikes{'/sample' if wide else ''}",
+            f"{progress.samples_per_s:,.0f}{' samples' if wide else ''}/s",
         ]
-        self._bar.update(self._bar_task, completed=progress.step, description="  ".join(parts))
+        self._bar.show(progress.step, "  ".join(parts))
 
     def row(self, row: Row) -> None:
         if "train/loss" not in row:
@@ -102,25 +105,29 @@ class ConsoleObserver:
         sign = 1 if higher_is_better(self._run.monitor) else -1
         best = value is not None and (self._best is None or sign * value > sign * self._best)
         self._best = value if best else self._best
-        line = _epoch_line(row, best)
+        line = "".join(f"{column.show(row):>{column.width}}" for column in self._columns)
         log.info("%s", line)
-        self._print(Text(line, style="green" if best else ""))
+        self._print(Text(f"{line} {self.star}" if best else line, style="green" if best else ""))
 
     def finish(self, outcome: Outcome) -> None:
         self.close()
         summary = outcome.summary
         if summary["status"] == "finished":
             self._print(self._results(outcome))
+            self._print(Text(""))
         else:
-            self._print(Text(f"run {summary['status']}: {summary['error']}", style="bold red"))
-        self._print(Text(f"files   {overview.short_path(summary['run_dir'])}"))
-        for line in outcome.closing:
-            self._print(Text(line))
+            self._print(Text(self._status(outcome), style="bold red"))
+        if summary.get("best_epoch"):
+            best = f"epoch {summary['best_epoch']} of {summary['epochs']}{self._best_value()}"
+            self._print(Text(f"best    {best} ({self.star} marks a new best)"))
+        for line in (f"files   {overview.short_path(summary['run_dir'])}", *outcome.closing):
+            # not broken by us at the width: what is copied from here must be one line
+            self.console.print(Text(line), soft_wrap=True)
 
     def close(self) -> None:
         """Take the live bar off the screen; safe to call at any time."""
         if self._bar is not None:
-            self._bar.stop()
+            self._bar.close()
             self._bar = None
 
     # --- parts
@@ -130,57 +137,118 @@ class ConsoleObserver:
         table.add_column(style="bold", no_wrap=True)
         table.add_column(justify="right", no_wrap=True)
         table.add_column(style="dim")
-        table.title = f"\ntest: {self._run.method}, {self._run.loss} loss, on {self._run.dataset}"
+        table.title = Text(f"\ntest: {self._run.method}, {self._run.loss} loss, on {self._run.dataset}", style="bold")
         for name, value, meaning in result_rows(outcome.summary):
-            table.add_row(name, value, meaning)
+            table.add_row(name, value, meaning, style="green" if name == "acc" else "")
         return table
 
+    def _status(self, outcome: Outcome) -> str:
+        where = f" in epoch {self._epoch} of {self._run.epochs}" if self._epoch else ""
+        return f"run {outcome.summary['status']}{where}: {outcome.summary['error']}"
+
+    def _best_value(self) -> str:
+        if self._best is None:
+            return ""
+        monitor = self._run.monitor
+        return f", {monitor} {_percent(self._best) if '/acc' in monitor else format(self._best, '.4g')}"
+
     def _print(self, what: Text | Table) -> None:
-        if self.live:
+        if self.console.is_terminal:
             self.console.print(what)
             return
         with self.console.capture() as captured:  # plain lines for files and pipes: nothing padded or broken
             self.console.print(what)
         for line in captured.get().splitlines():
-            self.console.print(line.rstrip(), markup=False, soft_wrap=True)
+            self.console.print(line.rstrip(), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-_COLUMNS = (
-    ("epoch", 5),
-    ("loss", 8),
-    ("train acc", 9),
-    ("val acc", 7),
-    ("spikes", 8),
-    ("to dec.", 8),
-    ("latency", 7),
-    ("lr", 8),
-    ("time", 6),
-)
+class _LiveBar:
+    """One line at the bottom of a terminal, gone once closed.
+
+    It draws when told to, not from a thread of its own: data workers are forked, and a fork while a thread holds the
+    console's lock would hang.
+    """
+
+    def __init__(self, console: Console, total: int, *extra: MofNCompleteColumn | DownloadColumn) -> None:
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=None), *extra)
+        left = TextColumn("{task.fields[left]}", justify="right")
+        self._bar = Bar(*columns, left, console=console, transient=True, expand=True, auto_refresh=False)
+        self._task = self._bar.add_task("", total=total or None, left="", visible=False)
+        self._total = total
+        self._started = time.perf_counter()
+        self._drawn = 0.0
+        self.done = 0
+        self._bar.start()
+
+    def is_due(self) -> bool:
+        """Whether the last drawing is old enough for another one."""
+        return time.perf_counter() - self._drawn >= _REFRESH_S
+
+    def show(self, done: int, text: str) -> None:
+        self.done = done
+        if not self.is_due():
+            return
+        self._drawn = time.perf_counter()
+        self._bar.update(self._task, completed=done, description=text, left=self._left(), visible=True)
+        self._bar.refresh()
+
+    def close(self) -> None:
+        self._bar.stop()
+
+    def _left(self) -> str:
+        """Time left at the mean pace so far, which includes validation."""
+        if not (self.done and self._total):
+            return ""
+        seconds = (self._total - self.done) / self.done * (self._drawn - self._started)
+        minutes, seconds = divmod(max(0, round(seconds)), 60)
+        hours, minutes = divmod(minutes, 60)
+        return (f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}") + " left"
 
 
-def _epoch_header() -> str:
-    return " ".join(f"{name:>{width}}" for name, width in _COLUMNS)
+class _Column(NamedTuple):
+    """A column of the epoch lines: what it shows of a row, and how."""
+
+    group: str
+    name: str
+    width: int
+    key: str
+    form: Callable[[float], str]
+
+    def show(self, row: Row) -> str:
+        value = row.get(self.key)
+        return "-" if value is None else self.form(value)
 
 
-def _epoch_line(row: Row, best: bool) -> str:
-    values = (
-        str(row["epoch"]),
-        _number(row["train/loss"], ".4f"),
-        _percent(row["train/acc"]),
-        _percent(row["val/acc"]),
-        _number(row["val/spikes"], ".1f"),
-        _number(row["val/spikes_to_decision"], ".1f"),
-        _number(row["val/latency"], ".1f"),
-        _number(row["lr"], ".2g"),
-        _number(row["time/epoch_s"], ".1f") + "s",
-    )
-    cells = " ".join(f"{value:>{width}}" for value, (_, width) in zip(values, _COLUMNS, strict=True))
-    return cells + (" *" if best else "")
-
-
-def _percent(value: float | int | None) -> str:
+def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}%"
 
 
-def _number(value: float | int | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+def _columns(monitor: str) -> list[_Column]:
+    """Columns for lines of at most 80 characters; a monitor that has none of its own takes the place of lr."""
+    tenth, short = "{:,.1f}".format, "{:.2g}".format
+    columns = [
+        _Column("", "epoch", 5, "epoch", "{:d}".format),
+        _Column("train", "loss", 9, "train/loss", "{:.4f}".format),
+        _Column("train", "acc", 8, "train/acc", _percent),
+        _Column("validation", "acc", 9, "val/acc", _percent),
+        _Column("validation", "spikes", 9, "val/spikes", tenth),
+        _Column("validation", "to decision", 13, "val/spikes_to_decision", tenth),
+        _Column("validation", "latency", 9, "val/latency", tenth),
+        _Column("", "lr", 8, "lr", short),
+        _Column("", "s", 7, "time/epoch_s", tenth),
+    ]
+    if monitor not in [column.key for column in columns]:
+        name = monitor.partition("/")[2]
+        columns[-2] = _Column("", name[-20:], max(8, len(name[-20:]) + 2), monitor, "{:.4g}".format)
+    return columns
+
+
+def _header(columns: list[_Column]) -> list[str]:
+    """Two lines: the split that a group of columns is measured on, and what they are."""
+    groups, previous = "", ""
+    for column in columns:
+        if column.group and column.group != previous:
+            start = sum(each.width for each in columns[: columns.index(column)])
+            groups = groups.ljust(start + column.width - len(column.name)) + column.group
+        previous = column.group
+    return [groups, "".join(f"{column.name:>{column.width}}" for column in columns)]

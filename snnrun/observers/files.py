@@ -19,15 +19,15 @@ class FilesObserver:
 
     def start(self, run: RunInfo) -> None:
         self.run_dir = run.run_dir
-        text = yaml.safe_dump(dict(run.config), sort_keys=False)
+        text = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
         write_atomically(run.run_dir / "config.yaml", text)
 
     def step(self, progress: Progress) -> None:
         pass
 
     def row(self, row: Row) -> None:
-        with (self.run_dir / "metrics.jsonl").open("a") as file:
-            file.write(to_json(row) + "\n")
+        with (self.run_dir / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(to_json(row) + "\n")  # closing flushes: a killed run keeps its rows
 
     def finish(self, outcome: Outcome) -> None:
         if outcome.evidence is not None:
@@ -43,11 +43,14 @@ def write_summary(run_dir: Path, summary: Mapping[str, Any]) -> None:
 def write_atomically(path: Path, text: str) -> None:
     """Write to a temporary name, flush to disk, rename: readers see the old content or the new, never a part."""
     temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def to_json(content: Any, indent: int | None = None) -> str:

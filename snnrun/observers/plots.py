@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from snnrun.data import Reporter
+from snnrun.data.report import Reporter
 from snnrun.observers.base import Outcome, Progress, Raster, Row, RunInfo
 
-# Okabe & Ito's palette: told apart by the colour-blind and in grey print
-BLUE, ORANGE, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
+# Okabe & Ito's palette: told apart by the colour-blind; line styles and markers tell the same in grey print
+BLUE, ORANGE, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#000000", "#A0A0A0"
 _DPI = 150
-_MOST_ROWS = 200  # neurons of a raster panel; more than the pixels of a panel cannot be told apart
+_LAYER_STYLES = ("-", "--", "-.", ":")
+_MOST_CELLS = 20  # classes up to which a confusion matrix has room for its counts
 
 
 class PlotsObserver:
@@ -34,136 +35,177 @@ class PlotsObserver:
 
     def finish(self, outcome: Outcome) -> None:
         epochs = [row for row in outcome.rows if "train/loss" in row]
-        try:
-            if epochs:
-                self._save(learning_curves(epochs, self._title()), "learning_curves")
-            if epochs and self._labelled(epochs):
-                test = outcome.summary.get("test") or {}
-                self._save(accuracy_spikes(epochs, test, self._title()), "accuracy_spikes")
-            if outcome.evidence is not None:
-                self._save(raster(outcome.evidence.raster, self._title()), "raster")
-                if outcome.evidence.confusion is not None:
-                    self._save(confusion(outcome.evidence.confusion, self._title()), "confusion")
-        except (OSError, ValueError, RuntimeError) as error:
-            self.report.note(f"a plot could not be drawn ({error})")
-
-    def _labelled(self, epochs: Sequence[Row]) -> bool:
-        return epochs[-1].get("val/acc") is not None
+        test = outcome.summary.get("test") or {}
+        best = outcome.summary.get("best_epoch")
+        evidence, title = outcome.evidence, self._title()
+        if epochs:
+            self._save("learning_curves", lambda: learning_curves(epochs, title, best))
+            if np.isfinite(_column(epochs, "val/acc")).any():
+                self._save("accuracy_spikes", lambda: accuracy_spikes(epochs, test, title, best))
+        if evidence is not None:
+            self._save("raster", lambda: raster(evidence.raster, title))
+            if evidence.confusion is not None:
+                counts = evidence.confusion
+                self._save("confusion", lambda: confusion(counts, title))
 
     def _title(self) -> str:
         run = self.run
         return f"{run.method} gradient, {run.loss} loss, {run.dataset}, seed {run.seed}"
 
-    def _save(self, figure: Any, name: str) -> None:
-        folder = Path(self.run.run_dir) / "plots"
-        folder.mkdir(exist_ok=True)
-        figure.savefig(folder / f"{name}.png", dpi=_DPI)
+    def _save(self, name: str, draw: Callable[[], Any]) -> None:
+        path = Path(self.run.run_dir) / "plots" / f"{name}.png"
+        try:
+            path.parent.mkdir(exist_ok=True)
+            draw().savefig(path, dpi=_DPI)
+        except (OSError, ValueError, RuntimeError) as error:
+            self.report.note(f"{path.name} could not be drawn ({error})")
 
 
-def learning_curves(epochs: Sequence[Row], title: str) -> Any:
-    """Loss, accuracy and spikes over epochs; a panel each."""
-    panels = [("loss", "loss", 1.0), ("acc", "accuracy (%)", 100.0), ("spikes", "spikes per sample", 1.0)]
-    panels = [panel for panel in panels if epochs[-1].get(f"val/{panel[0]}") is not None]
-    figure = _figure(4.0 * len(panels), 3.4, title)
-    x = _column(epochs, "epoch")
-    for axes, (key, label, scale) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for part, color, style in (("train", ORANGE, "--"), ("val", BLUE, "-")):
-            name = {"train": "training", "val": "validation"}[part]
-            y = scale * _column(epochs, f"{part}/{key}")
-            axes.plot(x, y, style, color=color, label=name, marker="o" if len(x) < 2 else None, markersize=4)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+def learning_curves(epochs: Sequence[Row], title: str, best_epoch: int | None = None) -> Any:
+    """What training changed, epoch by epoch: learning, its cost in spikes and time, and the state of each layer.
+
+    Args:
+        best_epoch: the epoch that best.pt holds, marked in every panel.
+    """
+    split = {"training": ("train", "--", ORANGE), "validation": ("val", "-", BLUE)}
+    panels = [
+        ("loss", {name: (f"{part}/loss", style, color, 1) for name, (part, style, color) in split.items()}),
+        ("accuracy (%)", {name: (f"{part}/acc", style, color, 100) for name, (part, style, color) in split.items()}),
+        (
+            "spikes per sample",
+            {name: (f"{part}/spikes", style, color, 1) for name, (part, style, color) in split.items()}
+            | {"validation, up to decision": ("val/spikes_to_decision", "-.", GREEN, 1)},
+        ),
+        ("first output spike (step)", {"validation": ("val/latency", "-", BLUE, 1)}),
+        ("silent neurons (%)", _per_layer(epochs, "silent", 100)),
+        ("gradient norm of weights", _per_layer(epochs, "grad_norm", 1)),
+    ]
+    drawn = [(label, lines) for label, lines in panels if _any_finite(epochs, [line[0] for line in lines.values()])]
+    columns = min(3, max(1, len(drawn)))
+    rows = max(1, -(-len(drawn) // columns))
+    figure = _figure(4.0 * columns, 0.5 + 3.0 * rows, title)
+    panes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes, (label, lines) in zip(panes, drawn, strict=False):
+        for legend, (key, style, color, scale) in lines.items():
+            _curve(axes, epochs, key, scale, linestyle=style, color=color, label=legend)
+        if best_epoch:
+            name = "best.pt" if axes is panes[0] else None
+            axes.axvline(best_epoch, color=BLACK, linewidth=1, linestyle=":", label=name, zorder=0)
+        if label.startswith("gradient") and (_values(epochs, lines) > 0).all():
+            axes.set_yscale("log")
+        _epoch_axis(axes.xaxis)
+        axes.set(xlabel="epoch", ylabel=label)
         axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+        axes.legend(frameon=False, fontsize=8)
+    for axes in panes[len(drawn) :]:
+        axes.set_axis_off()
     return figure
 
 
-def accuracy_spikes(epochs: Sequence[Row], test: dict[str, Any], title: str) -> Any:
+def accuracy_spikes(
+    epochs: Sequence[Row], test: Mapping[str, float | None], title: str, best_epoch: int | None = None
+) -> Any:
     """Validation accuracy against spikes per sample, coloured by epoch, with the test result."""
-    figure = _figure(6.0, 4.2, title)
+    from matplotlib.colors import Normalize
+
+    figure = _figure(6.4, 4.6, title)
     axes = figure.subplots()
-    x, y = _column(epochs, "val/spikes"), 100 * _column(epochs, "val/acc")
-    axes.plot(x, y, color="0.75", linewidth=1, zorder=1)
-    points = axes.scatter(
-        x, y, c=_column(epochs, "epoch"), cmap="cividis", s=36, zorder=2, label="validation, by epoch"
-    )
-    if test.get("acc") is not None:
-        axes.scatter(
-            [test["spikes"]], [100 * test["acc"]], marker="*", s=240, color=ORANGE, edgecolor=BLACK, zorder=3,
-            label=f"test of the best epoch: {100 * test['acc']:.1f} %, {test['spikes']:.0f} spikes",
-        )  # fmt: skip
-    axes.set_xlabel("spikes per sample, all layers, whole window")
-    axes.set_ylabel("accuracy (%)")
+    y, epoch = 100 * _column(epochs, "val/acc"), _column(epochs, "epoch")
+    color = {"c": epoch, "cmap": "cividis", "norm": Normalize(epoch.min(), max(epoch.max(), epoch.min() + 1))}
+    edge = {"edgecolor": "0.3", "linewidths": 0.5}
+    series = (("spikes", "o", "whole window"), ("spikes_to_decision", "^", "up to the first output spike"))
+    points: Any = None
+    for key, marker, name in series:
+        x = _column(epochs, f"val/{key}")
+        axes.plot(x, y, color="0.8", linewidth=1, zorder=1)
+        points = axes.scatter(x, y, marker=marker, s=36, zorder=2, label=f"validation, {name}", **color, **edge)
+        if best_epoch:
+            best = epoch == best_epoch
+            axes.scatter(x[best], y[best], marker=marker, s=110, facecolor="none", edgecolor=BLACK, zorder=2)
+        spikes, accuracy = test.get(key), test.get("acc")
+        if spikes is not None and accuracy is not None:
+            label = f"test: {100 * accuracy:.1f} % with {spikes:,.0f} spikes"
+            size = 260 if marker == "o" else 130
+            star = {"marker": "*", "s": size, "color": ORANGE, "edgecolor": BLACK, "zorder": 3}
+            axes.scatter([spikes], [100 * accuracy], label=label, **star)
+    axes.set(xlabel="spikes per sample, all layers (input not counted)", ylabel="accuracy (%)")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, loc="best", fontsize=9)
-    bar = figure.colorbar(points, ax=axes, label="epoch")
-    bar.locator.set_params(integer=True) if hasattr(bar.locator, "set_params") else None
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
+    if len(epochs) > 1:
+        _epoch_axis(figure.colorbar(points, ax=axes, label="epoch (black ring: best.pt)").ax.yaxis)
     return figure
 
 
 def raster(sample: Raster, title: str) -> Any:
-    """Spikes of one test sample, a panel per layer, input at the bottom; the decision is marked."""
-    verdict = "undecided" if sample.prediction < 0 else f"decided for {sample.prediction}"
+    """Spikes of one test sample, a panel per layer, time to the right; what came after the decision is grey."""
+    verdict = "no output spike, undecided" if sample.prediction < 0 else f"decided for {sample.prediction}"
     truth = "" if sample.label is None else f", true class {sample.label}"
-    layers = list(reversed(sample.layers))
-    figure = _figure(7.5, 1.2 + 1.7 * len(layers), f"{title}\none test sample: {verdict}{truth}")
-    panels = figure.subplots(len(layers), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (name, spikes) in zip(panels, layers, strict=True):
+    figure = _figure(7.5, 1.2 + 1.6 * len(sample.layers), f"{title}\none test sample: {verdict}{truth}")
+    panels = figure.subplots(len(sample.layers), 1, sharex=True, squeeze=False)[:, 0]
+    decided = sample.decision_step < sample.layers[0][1].shape[0]
+    for axes, (name, spikes) in zip(panels, sample.layers, strict=True):
+        is_output = axes is panels[-1]
         T, neurons = spikes.shape
+        if decided:
+            axes.axvline(sample.decision_step, color=ORANGE, linestyle="--", linewidth=1.2, zorder=1)
+        if is_output and sample.prediction >= 0:
+            axes.axhspan(sample.prediction - 0.5, sample.prediction + 0.5, color=ORANGE, alpha=0.15, zorder=0)
         step, neuron = np.nonzero(spikes)
-        size = max(1.5, min(30.0, 300.0 / min(neurons, _MOST_ROWS)))
-        axes.scatter(step, neuron, s=size, marker="|" if neurons <= 64 else ".", color=BLACK, linewidths=1.2)
-        if sample.decision_step < T:
-            axes.axvline(sample.decision_step, color=ORANGE, linestyle="--", linewidth=1.2)
-        axes.set_ylim(-0.5, neurons - 0.5)
-        axes.set_xlim(-0.5, T - 0.5)
+        # marks as high as a neuron's share of the panel, in points, but never too small to be seen
+        mark = {"marker": "|", "s": float(np.clip(80 / neurons, 3, 9)) ** 2, "linewidths": 1.3}
+        if neurons > 64:
+            mark = {"marker": ".", "s": 4.0 if neurons > 256 else 8.0, "linewidths": 0.5}
+        axes.scatter(step, neuron, c=np.where(step <= sample.decision_step, BLACK, GREY), zorder=2, **mark)
+        axes.set(xlim=(-0.5, T - 0.5), ylim=(-0.5 - 0.02 * neurons, neurons - 0.5 + 0.02 * neurons))
         if neurons <= 10:
             axes.set_yticks(range(neurons))
-        label = {"input": "input"}.get(name, f"{name}" if axes is not panels[0] else "output")
-        axes.set_ylabel(f"{label}\nneuron")
-        axes.text(
-            1.01,
-            0.5,
-            f"{int(spikes.sum())} spikes\n{neurons} neurons",
-            transform=axes.transAxes,
-            va="center",
-            fontsize=8,
-        )
+            axes.tick_params(axis="y", labelsize=7)
+        axes.set_ylabel(f"{name}{' (output)' if is_output else ''}\nneuron", fontsize=9)
+        counts = f"{neurons:,} neurons\n{int(spikes.sum()):,} spikes"
+        if decided:
+            counts += f"\n{int(spikes[: sample.decision_step + 1].sum()):,} to decision"
+        axes.text(1.01, 0.5, counts, transform=axes.transAxes, va="center", fontsize=8)
     panels[-1].set_xlabel("time step")
-    if sample.decision_step < layers[0][1].shape[0]:
+    if decided:
         panels[0].annotate(
-            f"decision at step {sample.decision_step}", (sample.decision_step, 1.02), color=ORANGE, fontsize=9,
-            xycoords=("data", "axes fraction"), ha="center",
+            f"first output spike: step {sample.decision_step}", (sample.decision_step, 1.03), color=ORANGE,
+            fontsize=9, xycoords=("data", "axes fraction"), ha="center",
         )  # fmt: skip
     return figure
 
 
 def confusion(counts: np.ndarray, title: str) -> Any:
-    """True class against decision; the last column counts samples without any output spike."""
+    """True class against decision; the last column counts samples without any output spike.
+
+    Args:
+        counts: test samples, [classes, classes + 1].
+    """
     classes = counts.shape[0]
-    right = np.trace(counts[:, :classes])
-    figure = _figure(
-        1.8 + 0.5 * (classes + 1), 1.6 + 0.5 * classes, f"{title}\n{right} of {counts.sum()} test samples right"
-    )
+    right, total = int(np.trace(counts[:, :classes])), int(counts.sum())
+    with_counts = classes <= _MOST_CELLS
+    cell = 0.46 if with_counts else 8 / classes
+    size = cell * (classes + 1)
+    result = f"{right:,} of {total:,} test samples right ({right / max(total, 1):.1%})"
+    figure = _figure(2.0 + max(size, 3.5), 1.2 + max(size, 3.0), f"{title}\n{result}")
     axes = figure.subplots()
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
     for (row, column), count in np.ndenumerate(counts):
-        if count:
+        if count and with_counts:
             color = "white" if share[row, column] > 0.6 else "black"
-            axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=9)
-    axes.set_xticks(range(classes + 1), [*map(str, range(classes)), "none"])
-    axes.set_yticks(range(classes), map(str, range(classes)))
+            axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=8)
+    every = 1 if with_counts else -(-classes // _MOST_CELLS)
+    ticks = list(range(0, classes, every))
+    axes.set_xticks([*ticks, classes], [*map(str, ticks), "none"])
+    axes.set_yticks(ticks)
     axes.axvline(classes - 0.5, color=BLACK, linewidth=1)
-    axes.set_xlabel("decision (none: no output spike)")
-    axes.set_ylabel("true class")
-    figure.colorbar(image, ax=axes, label="share of the class", fraction=0.045)
+    axes.set(xlabel="decision (none: no output spike)", ylabel="true class")
+    figure.colorbar(image, ax=axes, label="share of the true class (%)", shrink=0.8)
     return figure
 
 
 def _figure(width: float, height: float, title: str) -> Any:
-    """A figure of its own; no pyplot, so nothing global is touched."""
+    """A figure of its own, in inches; no pyplot, so nothing global is touched."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -173,6 +215,38 @@ def _figure(width: float, height: float, title: str) -> Any:
     return figure
 
 
+def _per_layer(epochs: Sequence[Row], kind: str, scale: int) -> dict[str, tuple[str, str, str, int]]:
+    """One line per spiking layer: name -> (key, style, colour, scale)."""
+    names = [key.partition("/")[2] for key in epochs[-1] if key.startswith(f"{kind}/")]
+    colors = (BLUE, ORANGE, GREEN, BLACK)
+    return {
+        name: (f"{kind}/{name}", _LAYER_STYLES[(index + index // 4) % 4], colors[index % 4], scale)
+        for index, name in enumerate(names)
+    }
+
+
+def _curve(axes: Any, epochs: Sequence[Row], key: str, scale: float, **style: Any) -> None:
+    y = scale * _column(epochs, key)
+    # a line through a single point, or one between gaps, would be invisible
+    marker = "o" if np.isfinite(y).sum() < 3 else None
+    axes.plot(_column(epochs, "epoch"), y, marker=marker, markersize=4, **style)
+
+
+def _epoch_axis(axis: Any) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
 def _column(rows: Sequence[Row], key: str) -> np.ndarray:
+    """One value per row, NaN where there is none."""
     values = [row.get(key) for row in rows]
     return np.array([np.nan if value is None else value for value in values], dtype=float)
+
+
+def _values(rows: Sequence[Row], lines: Mapping[str, tuple[str, str, str, int]]) -> np.ndarray:
+    return np.concatenate([_column(rows, line[0]) for line in lines.values()])
+
+
+def _any_finite(rows: Sequence[Row], keys: Sequence[str]) -> bool:
+    return any(np.isfinite(_column(rows, key)).any() for key in keys)

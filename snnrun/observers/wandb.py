@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from snnrun.data import Reporter
+from snnrun.data.report import Reporter
 from snnrun.observers.base import Outcome, Progress, Row, RunInfo
 from snnrun.registry import param, register
 
@@ -43,39 +43,15 @@ class WandbObserver:
         self.run: Any = None
 
     def start(self, run: RunInfo) -> None:
-        import wandb
-
         mode = self._mode()
         if mode == "disabled":
             return
-        settings = wandb.Settings(
-            silent=True,
-            console="off",
-            disable_git=True,
-            disable_code=True,
-            x_disable_stats=True,
-            init_timeout=_TIMEOUT_S,
-            login_timeout=_TIMEOUT_S,
-        )
-
-        def init(mode: str) -> Any:
-            return wandb.init(
-                project=self.options.project,
-                entity=self.options.entity,
-                dir=run.run_dir,
-                name=f"{run.method}_{run.dataset}_{run.loss}_s{run.seed}",
-                group=run.group,
-                job_type=run.mode,
-                tags=[run.method, run.dataset, run.loss],
-                config=dict(run.config),
-                mode=mode,
-                reinit="create_new",  # a second init in one process would otherwise return the first run
-                settings=settings,
+        if mode == "online":
+            self.run = self._guarded(
+                lambda: _init(self.options, run, "online"), "W&B cannot be reached, logging offline"
             )
-
-        self.run = self._guarded(lambda: init(mode), f"W&B cannot be reached, logging offline (logger.mode={mode})")
-        if self.run is None and mode == "online":
-            self.run = self._guarded(lambda: init("offline"), "W&B cannot log, going on without it")
+        if self.run is None:
+            self.run = self._guarded(lambda: _init(self.options, run, "offline"), "W&B cannot log, going on without it")
 
     def step(self, progress: Progress) -> None:
         pass
@@ -94,31 +70,30 @@ class WandbObserver:
             if value is not None
         }
         self._with_run(lambda: self.run.summary.update(summary))
-        folder, offline = self.run.dir, self.run.offline
-        url = None if offline else self.run.url
-        self._with_run(lambda: self.run.finish(exit_code=int(outcome.summary["status"] != "finished")))
-        if offline:
-            outcome.closing.append(f"wandb sync {os.path.relpath(Path(folder).parent)}")
-        elif url:
-            outcome.closing.append(f"W&B run: {url}")
+        sync = f"wandb sync {os.path.relpath(Path(self.run.dir).parent)}"
+        url = None if self.run.offline else self.run.url
+        exit_code = int(outcome.summary["status"] != "finished")
+        self._with_run(lambda: self.run.finish(exit_code=exit_code), "W&B has not received all of this run")
+        outcome.closing.append(f"W&B run: {url}" if url and self.run is not None else sync)
+        self.run = None
 
     def _mode(self) -> str:
-        """Asked for, or by environment: W&B's own variable wins over ``auto``."""
+        """online, offline or disabled: W&B's own variable can only keep data back, and nobody is asked to log in."""
         environment = os.environ.get("WANDB_MODE")
-        if environment == "disabled" or (environment == "offline" and self.options.mode == "auto"):
+        if environment == "disabled":
             return environment
-        if self.options.mode != "auto":
-            return self.options.mode
-        import wandb
-
-        logged_in = self._guarded(lambda: wandb.login(prompt=False, verify=False), "W&B login cannot be read")
+        if environment in ("offline", "dryrun") or self.options.mode == "offline":
+            return "offline"
+        logged_in = self._guarded(_login, "W&B's key cannot be used, logging offline")
+        if logged_in is False and "online" in (self.options.mode, environment):
+            self.report.note("W&B is asked to be online, but no key is configured: logging offline; try wandb login")
         return "online" if logged_in else "offline"
 
-    def _with_run(self, action: Callable[[], object]) -> None:
+    def _with_run(self, action: Callable[[], object], warning: str = "W&B failed, going on without it") -> None:
         if self.run is not None:
-            self._guarded(action, "W&B failed, going on without it", drop=True)
+            self._guarded(action, warning, drop=True)
 
-    def _guarded(self, action: Callable[[], object], warning: str, drop: bool = False) -> Any:
+    def _guarded(self, action: Callable[[], Any], warning: str, drop: bool = False) -> Any:
         import wandb
 
         try:
@@ -128,3 +103,39 @@ class WandbObserver:
             if drop:
                 self.run = None
             return None
+
+
+def _login() -> bool:
+    """Whether a key is configured (environment, W&B's settings, netrc); it is not tried, and nobody is asked."""
+    import wandb
+
+    wandb.setup(wandb.Settings(silent=True))  # login would tell the terminal where it found the key
+    return wandb.login(prompt=False, verify=False)
+
+
+def _init(options: WandbLogger, run: RunInfo, mode: Literal["online", "offline"]) -> Any:
+    import wandb
+
+    return wandb.init(
+        project=options.project,
+        entity=options.entity,
+        dir=run.run_dir,
+        name=f"{run.method}_{run.dataset}_{run.loss}_s{run.seed}",
+        group=run.group,
+        job_type=run.mode,
+        tags=[run.method, run.dataset, run.loss],
+        config=dict(run.config),
+        mode=mode,
+        reinit="create_new",  # a second init in one process would otherwise return the first run
+        settings=wandb.Settings(
+            silent=True,
+            console="off",
+            disable_git=True,
+            disable_code=True,
+            disable_job_creation=True,
+            x_disable_stats=True,
+            init_timeout=_TIMEOUT_S,
+            finish_timeout=_TIMEOUT_S,
+            finish_timeout_raises=True,
+        ),
+    )

@@ -130,4 +130,5 @@ POOLS: dict[str, Callable[[int], nn.Module]] = {"apool": AveragePool, "mpool": M
 
 def _per_step(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply a map on [B, C, H, W] to every step of [T, B, C, H, W]."""
-    return function(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    mapped = function(x.flatten(0, 1))
+    return mapped.view(*x.shape[:2], *mapped.shape[1:])

@@ -36,7 +36,7 @@ class Neuron:
         Returns:
             Spikes [T, B, ...]; without a timing twin where the method reads no timing gradient.
         """
-        s, t = _NeuronFunction.apply(current, timing_current, bias, self)
+        s, t = _NeuronFunction.apply(current, timing_current, bias, self)  # type: ignore[no-untyped-call]
         return Spikes(s, t if "timing" in self.method.channels else None)
 
 
@@ -51,7 +51,7 @@ class _NeuronFunction(torch.autograd.Function):
         return result.spikes, torch.zeros_like(result.spikes)
 
     @staticmethod
-    def backward(ctx: Any, gs: Tensor, gt: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gs: Tensor, gt: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
         s, v, slope, bias = ctx.saved_tensors
         neuron: Neuron = ctx.neuron
         g = neuron.method.membrane_gradient(gs, gt, v, s, slope)
