@@ -99,7 +99,7 @@ def test_unpacked_idx_files_are_accepted(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_idx_is_named(content: bytes, says: str) -> None:
-    with pytest.raises(UserError, match="file.idx") as caught:
+    with pytest.raises(UserError, match=r"file\.idx") as caught:
         parse_idx(content, Path("file.idx"), 3)
     assert says in str(caught.value)
 
@@ -115,7 +115,7 @@ def test_damaged_mnist_files_are_named(tmp_path: Path, damage: str) -> None:
         images.write_bytes(images.read_bytes()[:-2000])
     if damage == "not gzip":
         images.write_bytes(b"hello")
-    with pytest.raises(UserError, match="train-(images|labels)"):
+    with pytest.raises(UserError, match=r"train-(images|labels)"):
         MNIST(root=str(tmp_path)).load(0, Quiet())
 
 

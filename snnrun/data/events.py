@@ -52,12 +52,13 @@ class EventSource:
 
     def event_list(self, indices: np.ndarray) -> EventList:
         """The same spikes without the zeros, each once; ``sample`` counts positions in ``indices``."""
-        flat = np.sort(self._flat(indices))
-        flat = flat[np.diff(flat, prepend=-1) > 0]
         inputs, size = math.prod(self.shape), max(len(indices), 1)
+        narrow = self.T * size * inputs <= np.iinfo(np.int32).max  # sorts and divides in half the time
+        flat = np.sort(self._flat(indices).astype(np.int32 if narrow else np.int64))
+        flat = flat[np.diff(flat, prepend=-1) > 0]
         row = flat // inputs  # faster than np.divmod, which knows no constant divisors
         step = row // size
-        return EventList(*(x.astype(np.int32) for x in (row - step * size, step, flat - row * inputs)))
+        return EventList(*(x.astype(np.int32, copy=False) for x in (row - step * size, step, flat - row * inputs)))
 
     def targets(self, indices: np.ndarray) -> Targets:
         """Class labels of the samples."""
