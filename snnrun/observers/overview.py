@@ -24,6 +24,9 @@ def of_run(run: RunInfo) -> Table:
     table.add_row("loss", Text(f"{run.loss}{why}"))
     table.add_row("data", Text(f"{run.dataset}: {counts}; {_shape(run.input_shape)} inputs, {run.T} steps"))
     table.add_row("network", Text(f"{run.model}, {run.params:,} parameters"))
+    table.add_row(
+        "", Text(f"{'':<7} {'':<9} {'shape':<10} {'parameters':>10} {'spikes/neuron':>14} {'silent':>7}", "dim")
+    )
     for name, layer in _named_layers(run):
         table.add_row("", Text(_layer(name, layer)))
     table.add_row("machine", Text(f"{run.device}, {run.kernel} kernel, {run.threads} threads; seed {run.seed}"))
@@ -61,10 +64,10 @@ def _method(run: RunInfo) -> Text:
 
 
 def _layer(name: str, layer: LayerInfo) -> str:
-    line = f"{name:<7} {layer.token:<10} -> {_shape(layer.out_shape):<9}"
+    line = f"{name:<7} {layer.token:<9} {_shape(layer.out_shape):<10}"
     if layer.rate is None or layer.silent is None:
         return line.rstrip()
-    return f"{line} {layer.params:>9,} params, {layer.rate:5.2f} spikes/neuron, {layer.silent:4.0%} silent"
+    return f"{line} {layer.params:>10,} {layer.rate:>14.2f} {layer.silent:>7.0%}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

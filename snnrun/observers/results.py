@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_SHARE, _STEPS, _COUNT = "share", "steps", "count"
+_SHARE, _COUNT = "share", "count"
 
 _KEYS = (
     ("acc", _SHARE, "accuracy of the loss's own decision"),
@@ -15,7 +15,7 @@ _KEYS = (
     ("loss", "", "mean over samples"),
     ("spikes", _COUNT, "per sample, all layers, whole window"),
     ("spikes_to_decision", _COUNT, "per sample, up to the first output spike"),
-    ("latency", _STEPS, "to the first output spike"),
+    ("latency", _COUNT, "steps to the first output spike"),
     ("synops", _COUNT, "synaptic operations per sample"),
     ("spikes_per_correct", _COUNT, "spikes for each right answer"),
 )
@@ -36,8 +36,6 @@ def _value(value: float | None, kind: str) -> str:
         return "-"
     if kind == _SHARE:
         return f"{100 * value:.2f} %"
-    if kind == _STEPS:
-        return f"{value:.1f} steps"
     if kind == _COUNT:
         return f"{value:,.1f}"
     return f"{value:.4f}"

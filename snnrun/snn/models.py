@@ -77,11 +77,16 @@ class MLP(Model):
 @register("model", "mlp_small")
 @dataclass
 class SmallMLP(Model):
-    """One hidden layer of 128 with short time constants, for small images and short windows."""
+    """One hidden layer of 128 with short time constants, for small images and short windows.
+
+    Weights are lifted: with few inputs, PyTorch's default leaves nearly all neurons silent, and a timing gradient
+    cannot wake them.
+    """
 
     layers: Any = "fc128-out"
     alpha_i: float = param(0.95, ge=0, le=1)
     alpha_v: float = param(0.95, ge=0, le=1)
+    shift: float = 0.05
 
 
 @register("model", "conv")
