@@ -212,6 +212,15 @@ def test_calibrate_reaches_the_rate_layer_by_layer() -> None:
     assert rates == pytest.approx([1.5] * 3, rel=0.15)
 
 
+def test_calibrate_gets_as_far_as_it_can() -> None:
+    network = build("fc40-out", (20,), 10)
+    x = torch.zeros(30, 4, 20)
+    x[0] = bits(4, 20, rate=0.5)  # inputs spike once, together: at most one spike a neuron, and only where w x > 0
+    hidden, output = calibrate(network, x, 5.0)
+    assert 0.2 < hidden < 0.6
+    assert output > 0
+
+
 def test_calibrate_leaves_weights_alone_where_no_scale_helps() -> None:
     network = build("fc4-out", (5,), 3)
     with torch.no_grad():

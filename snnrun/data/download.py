@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import urllib.error
 import urllib.request
 from collections.abc import Generator
 from contextlib import closing
@@ -73,4 +74,12 @@ def _chunks(url: str, name: str, by_hand: str, report: Reporter) -> Generator[by
             if received < size:  # read() in pieces does not say that the connection broke
                 raise ConnectionError(f"it ended after {received:,} of {size:,} bytes")
     except (OSError, HTTPException) as error:  # URLError, timeouts and TLS errors are OSErrors
-        raise UserError(f"cannot download {url} ({getattr(error, 'reason', None) or error})", by_hand) from None
+        raise UserError(f"cannot download {url} ({reason(error)})", by_hand) from None
+
+
+def reason(error: Exception) -> str:
+    """What the network did, in few words."""
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()  # it is the server's answer as well and holds the connection
+        return str(error)
+    return str(getattr(error, "reason", None) or error)

@@ -13,6 +13,7 @@ import numpy as np
 from filelock import FileLock
 
 from snnrun.data.dataset import Dataset, Source
+from snnrun.data.download import reason
 from snnrun.data.events import EventSource
 from snnrun.data.report import Reporter
 from snnrun.data.roots import cache_root, data_root
@@ -123,9 +124,8 @@ def _download(folder: Path, report: Reporter) -> None:
             if not any((folder / part).is_dir() for part in _PUBLISHED):  # another process may have been faster
                 _download_with_tonic(folder, report)
     except (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError, RuntimeError) as error:
-        reason = getattr(error, "reason", None) or error
         raise UserError(
-            f"N-MNIST is not in {folder} and cannot be downloaded from {urls} ({reason})", by_hand
+            f"N-MNIST is not in {folder} and cannot be downloaded from {urls} ({reason(error)})", by_hand
         ) from None
     except OSError as error:
         raise UserError(f"cannot write {folder} ({error.strerror or error})", "Choose another dataset.root") from None

@@ -13,6 +13,7 @@ from snnrun.snn.spikes import Spikes
 
 _WIDEST = 2.0**12  # bisection searches scales from 1/_WIDEST to _WIDEST
 _BISECTIONS = 24
+_NEARLY = 0.9
 
 
 @torch.no_grad()
@@ -32,8 +33,8 @@ def calibrate(network: Network, spikes: Tensor, rate: float) -> list[float]:
         rate: target, spikes per neuron and sample in the whole window.
 
     Returns:
-        The rate reached by each layer. It misses the target where no scale can reach it: a layer whose input is silent
-        or whose neurons receive only inhibition.
+        The rate reached by each layer. Where the target is out of reach (inputs that spike once cannot drive a neuron
+        twice), nine tenths of what the widest scale gives is the target; a layer that no scale wakes keeps its weights.
     """
     x, reached = Spikes(spikes), []
     for stage in network.stages:
@@ -56,14 +57,16 @@ def _scale_layer(network: Network, synapse: Synapse, x: Spikes, rate: float) -> 
         return s.s.sum().item() / math.prod(s.s.shape[1:])
 
     low, high = 1 / _WIDEST, _WIDEST
+    most = rate_of(simulate(high))
+    if most == 0:
+        return simulate(1.0), 0.0
+    rate = min(rate, _NEARLY * most)
     for _ in range(_BISECTIONS):
         middle = math.sqrt(low * high)  # scales are compared by ratio
         if rate_of(simulate(middle)) < rate:
             low = middle
         else:
             high = middle
-    result = simulate(high)
-    if rate_of(result) < rate:  # out of reach: leave the weights alone rather than blow them up
-        high, result = 1.0, simulate(1.0)
     synapse.weight.mul_(high)
+    result = simulate(high)
     return result, rate_of(result)
