@@ -46,7 +46,7 @@ def _dispatch(argv: list[str]) -> int:
     options, argv = _parse(argv)
     if options.help or options.hydra_help or options.info or options.shell_completion:
         return _hydra(argv, lambda node: None)
-    if options.multirun:
+    if options.multirun and not options.cfg:
         folder = check_sweep(options.overrides, options.config_dir)
         _refuse_blocked(Path(folder))
         code = _hydra([*argv, f"hydra.sweep.dir={_quoted(folder)}"], sweep_job)

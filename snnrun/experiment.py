@@ -6,22 +6,19 @@ import datetime
 import logging
 import math
 import os
-import platform
 import socket
-import subprocess
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from snnrun import __version__, checkpoint, kernels
+from snnrun import checkpoint, kernels
 from snnrun.config import Config
-from snnrun.data import Data, batches
+from snnrun.data import Data, batches, shuffled
 from snnrun.errors import Interrupted, UserError
 from snnrun.evidence import collect
 from snnrun.metrics import Metrics, higher_is_better
@@ -35,6 +32,7 @@ from snnrun.observers import (
     build_observers,
     write_summary,
 )
+from snnrun.provenance import available_cores, log_file, versions
 from snnrun.snn import Network, Trace
 from snnrun.snn.init import calibrate, shift_and_gain
 from snnrun.snn.layers import Synapse
@@ -72,7 +70,7 @@ class Run:
         self.observers: Observers | None = None
         self.console = ConsoleObserver()
         self.summary = self._first_summary()
-        with _log_file(self.run_dir / "snnrun.log"):
+        with log_file(self.run_dir / "snnrun.log"):
             write_summary(self.run_dir, self.summary)
             try:
                 self._run()
@@ -106,7 +104,9 @@ class Run:
         network = config.model.build(
             self.data.shape, self.data.outputs, config.dataset.T, config.method, kernels.KERNELS[self.kernel]
         ).to(self.device)
-        batch = next(batches(self.data.train, config.trainer.batch_size)).to(self.device)
+        # shuffled, for recordings are sorted by class
+        order = shuffled(len(self.data.train), config.options.seed, epoch=0)
+        batch = next(batches(self.data.train, config.trainer.batch_size, order=order)).to(self.device)
         if self.checkpoint is not None:
             checkpoint.load_network(network, self.checkpoint, config.options.checkpoint or "")
         else:
@@ -255,38 +255,6 @@ def score(summary: Mapping[str, Any], monitor: str) -> float:
     return 0.0 if higher_is_better(monitor) else sys.float_info.max
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def versions() -> dict[str, str | None]:
-    """Versions of what decides numbers."""
-    import numpy
-
-    return {
-        "snnrun": __version__,
-        "commit": _git_commit(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-    }
-
-
-def _git_commit() -> str | None:
-    """The commit of the checkout this package runs from, with a + where files differ from it."""
-    package = Path(__file__).resolve().parent
-    if not (package.parent / ".git").exists():
-        return None
-    git = ("git", "-C", str(package.parent))
-    try:
-        commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=5)
-        dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return (commit.stdout.strip() + ("+" if dirty.stdout.strip() else "")) or None
-
-
 def _device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -315,18 +283,3 @@ def _layer_infos(network: Network, first: Trace) -> list[LayerInfo]:
         else:
             infos.append(LayerInfo(spec.token, spec.out_shape, params))
     return infos
-
-
-@contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(handler)
-    previous, log.level = log.level, logging.INFO
-    propagate, log.propagate = log.propagate, False
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.level, log.propagate = previous, propagate
-        handler.close()

@@ -1,0 +1,65 @@
+"""What a run was made with, and its log."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from snnrun import __version__
+
+log = logging.getLogger("snnrun")
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of what decides numbers."""
+    import numpy
+
+    return {
+        "snnrun": __version__,
+        "commit": _git_commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout this package runs from, with a + where files differ from it."""
+    package = Path(__file__).resolve().parent
+    if not (package.parent / ".git").exists():
+        return None
+    git = ("git", "-C", str(package.parent))
+    try:
+        commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=5)
+        dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return (commit.stdout.strip() + ("+" if dirty.stdout.strip() else "")) or None
+
+
+@contextmanager
+def log_file(path: Path) -> Iterator[None]:
+    """Send the log of this run to a file."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    previous, log.level = log.level, logging.INFO
+    propagate, log.propagate = log.propagate, False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.level, log.propagate = previous, propagate
+        handler.close()
