@@ -243,5 +243,7 @@ def evaluate(
 
 def _norm(gradient: Tensor | None) -> Tensor:
     assert gradient is not None
-    norm: Tensor = torch.linalg.vector_norm(gradient)
+    # row by row, then over rows: one long sum would be cut differently by another number of threads
+    rows = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    norm: Tensor = torch.linalg.vector_norm(rows)
     return norm

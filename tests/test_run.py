@@ -123,6 +123,24 @@ def test_the_same_seed_gives_the_same_run_to_the_bit(finished: Path, tmp_path: P
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.parametrize("method", ["activation", "timing", "hybrid"])
+def test_threads_change_no_number(method: str, tmp_path: Path) -> None:
+    """Where sums can be ordered; here, everywhere."""
+    for threads in (1, 2):
+        snnrun(
+            *FAST,
+            f"method={method}",
+            f"trainer.threads={threads}",
+            f"experiment_name=t{threads}",
+            "logger=none",
+            cwd=tmp_path,
+            check=True,
+        )
+    one, two = run_dirs(tmp_path)
+    assert (summary(one)["threads"], summary(two)["threads"]) == (1, 2)
+    assert [timeless(row) for row in rows(one)] == [timeless(row) for row in rows(two)]
+
+
 def test_another_seed_gives_another_run_on_the_same_data(finished: Path, tmp_path: Path) -> None:
     snnrun(*FAST, "seed=1", "logger=none", cwd=tmp_path, check=True)
     other = only_run(tmp_path)

@@ -41,7 +41,7 @@ class SpikeTrain(Loss):
         if t is not None:
             # a spike that moves by dt changes D by -k'(j) dt, k' by central difference
             distance = distance - derivative @ (s.detach() * t).flatten(1)
-        return (distance**2).sum() / (T * batch_size)
+        return (distance**2).sum(0).sum() / (T * batch_size)
 
     def target_train(self, s: Tensor, label: Tensor | None) -> Tensor:
         """The target that a class label stands for, shaped as ``s`` [T, B, N]."""
