@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -190,15 +191,17 @@ class Trainer:
         return evaluate(self.network, self.loss, split, size, self.workers, self.device, self.stop_if_requested)
 
     def keep_best(self, row: Row) -> None:
-        """Write best.pt if the monitored metric is better than ever before."""
-        value, best = row[self.monitor], self.best.get(self.monitor)
-        if value is None and self.best:
-            return
-        sign = 1 if higher_is_better(self.monitor) else -1
-        if not self.best or best is None or (value is not None and sign * value > sign * best):
+        """Write best.pt if the monitored metric is better than ever before; ties go to the lower validation loss."""
+        if not self.best or self._rank(row) > self._rank(self.best):
             self.best = {key: metric for key, metric in row.items() if key.startswith("val/")}
             self.best_epoch = self.epoch
             self.save("best.pt")
+
+    def _rank(self, row: Row) -> tuple[float, float]:
+        value, loss = row[self.monitor], row["val/loss"]
+        assert loss is not None
+        sign = 1 if higher_is_better(self.monitor) else -1
+        return (-math.inf if value is None else sign * value, -loss)
 
     def stop_if_requested(self) -> None:
         if self.stop.requested:

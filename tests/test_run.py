@@ -47,7 +47,7 @@ def test_summary_holds_every_key_of_the_contract(finished: Path) -> None:
     assert content["val"].keys() == content["test"].keys() == set(metric_keys(2))
     assert content["data"].keys() == {"n_train", "n_val", "n_test", "split_seed", "hash"}
     assert (content["data"]["n_train"], content["data"]["n_test"]) == (64, 32)
-    assert content["params"] == 64 * 128 + 128 + 128 * 10 + 10
+    assert content["params"] == 64 * 256 + 256 + 256 * 10 + 10
     assert content["time"]["train_s"] > 0
     assert content["versions"]["torch"] == torch.__version__
 
@@ -56,7 +56,7 @@ def test_metrics_rows(finished: Path) -> None:
     content, lines = summary(finished), rows(finished)
     assert [line["epoch"] for line in lines] == [1, 2, 2]
     assert [line["step"] for line in lines] == [4, 8, 8]
-    best = next(line for line in lines if line["val/acc"] == max(row["val/acc"] for row in lines[:-1]))
+    best = max(lines[:-1], key=lambda line: (line["val/acc"], -line["val/loss"]))
     assert {key.removeprefix("val/"): value for key, value in best.items() if key.startswith("val/")} == content["val"]
     assert {f"test/{key}": value for key, value in content["test"].items()}.items() <= lines[-1].items()
     for key in ("lr", "train/loss", "train/acc", "train/spikes", "rate/layer0", "silent/layer1", "grad_norm/layer0"):
@@ -109,7 +109,7 @@ def test_the_console_of_a_pipe_is_plain(tmp_path: Path) -> None:
     result = snnrun(*FAST, cwd=tmp_path, check=True)
     assert "\x1b" not in result.stdout + result.stderr
     assert "\r" not in result.stdout
-    for word in ("hybrid", "latency", "digits", "fc128", "test", "synops", "wandb sync"):
+    for word in ("hybrid", "latency", "digits", "fc256", "test", "synops", "wandb sync"):
         assert word in result.stdout, result.stdout
 
 
@@ -185,7 +185,7 @@ def test_a_checkpoint_of_another_network_names_the_difference(finished: Path, tm
     torch.save(state, tmp_path / "other.pt")
     result = snnrun("mode=test", "checkpoint=other.pt", cwd=tmp_path)
     assert result.returncode == 2
-    assert "stages.1.weight is (128, 64) there and (64, 64) here" in result.stderr
+    assert "stages.1.weight is (256, 64) there and (64, 64) here" in result.stderr
 
 
 def test_config_yaml_is_complete_and_trains_the_same(finished: Path) -> None:

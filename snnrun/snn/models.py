@@ -54,7 +54,7 @@ class Model:
             if value != "auto" and not (number and 0 < value < float("inf")):
                 raise UserError(f"model.{name} is {value!r}", "It must be auto or a number above 0")
         if not isinstance(self.layers, str | list):
-            raise UserError(f"model.layers is {self.layers!r}", "Join tokens by '-', as in fc128-out")
+            raise UserError(f"model.layers is {self.layers!r}", "Join tokens by '-', as in fc256-out")
 
     def constants(self, T: int) -> NeuronConstants:
         """The neuron's constants for a window of T steps."""
@@ -77,15 +77,15 @@ class MLP(Model):
 @register("model", "mlp_small")
 @dataclass
 class SmallMLP(Model):
-    """One hidden layer of 128 with short time constants, for small images and short windows.
+    """One hidden layer of 256 with short time constants, for small images and short windows.
 
     Weights are lifted: with few inputs, PyTorch's default leaves nearly all neurons silent, and a timing gradient
     cannot wake them.
     """
 
-    layers: Any = "fc128-out"
-    alpha_i: float = param(0.95, ge=0, le=1)
-    alpha_v: float = param(0.95, ge=0, le=1)
+    layers: Any = "fc256-out"
+    alpha_i: float = param(0.97, ge=0, le=1)
+    alpha_v: float = param(0.97, ge=0, le=1)
     shift: float = 0.05
 
 
