@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -42,7 +43,7 @@ class Result(NamedTuple):
     gradient_error: float
 
     def passes(self, tolerance: float) -> bool:
-        return self.spike_mismatches == 0 and max(self.loss_error, self.gradient_error) <= tolerance
+        return self.spike_mismatches == 0 and self.loss_error <= tolerance and self.gradient_error <= tolerance
 
 
 def load_case(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -54,8 +55,44 @@ def load_case(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         if not isinstance(meta, dict):
             raise NotACase("meta is not a JSON object")
         return meta, arrays
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except ValueError as error:  # numpy's text advises to load pickles
+        raise NotACase("no .npz of plain arrays" if "pickle" in str(error) else str(error)) from error
+    except (OSError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise NotACase(f"{type(error).__name__}: {error}") from error
+
+
+def check_complete(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Hold the arrays to the description, so that nothing is compared by halves.
+
+    Raises:
+        NotACase: something is missing, superfluous, or of another shape.
+    """
+    layers = sum(str(token).startswith(("fc", "conv")) for token in meta["layers"])
+    per_layer = {f"{name}{index}" for index in range(layers) for name in ("w", "b", "gw", "gb", "spikes")}
+    needed = per_layer | {"input", "output", "loss", "term", "spikes_total", "spikes_until_decision"}
+    needed |= {"target"} if meta["loss"] == "spike_train" else {"label"}
+    missing = needed - arrays.keys()
+    superfluous = {name for name in arrays.keys() - needed if re.fullmatch(r"(w|b|gw|gb|spikes)\d+", name)}
+    if missing or superfluous:
+        raise NotACase(f"missing: {sorted(missing)}, not of this network: {sorted(superfluous)}")
+    T, batch_size, term = meta["T"], meta["B"], int(arrays["term"])
+    outputs = int(str(meta["layers"][-1]).removeprefix("fc"))
+    if not (1 <= term <= T and (term == T or meta["loss"] == "latency")):
+        raise NotACase(f"term is {term} of {T} steps; only a latency run ends early")
+    shapes = {
+        "input": (batch_size, T, *arrays["input"].shape[2:]),
+        "output": (batch_size, term, outputs),
+        "label": (batch_size,),
+        "target": (batch_size, T, outputs),
+        "spikes_total": (layers,),
+        "spikes_until_decision": (layers,),
+        "loss": (),
+    }
+    shapes |= {f"gw{index}": arrays[f"w{index}"].shape for index in range(layers)}
+    shapes |= {f"gb{index}": arrays[f"b{index}"].shape for index in range(layers)}
+    for name, shape in shapes.items():
+        if name in arrays and arrays[name].shape != shape:
+            raise NotACase(f"{name} has the shape {arrays[name].shape}, not {shape}")
 
 
 def build(meta: dict[str, Any], arrays: dict[str, np.ndarray], kernel: str) -> tuple[Network, Any, torch.Tensor]:
@@ -83,8 +120,8 @@ def build(meta: dict[str, Any], arrays: dict[str, np.ndarray], kernel: str) -> t
     network = Network(specs, Neuron(constants, method, KERNELS[kernel]))
     with torch.no_grad():
         for index, synapse in enumerate(network.synapses):
-            synapse.weight.copy_(torch.from_numpy(arrays[f"w{index}"]).view(synapse.weight.shape))
-            synapse.bias.copy_(torch.from_numpy(arrays[f"b{index}"]).view(synapse.bias.shape))
+            synapse.weight.copy_(torch.from_numpy(arrays[f"w{index}"]))
+            synapse.bias.copy_(torch.from_numpy(arrays[f"b{index}"]))
     return network, loss, spikes
 
 
@@ -96,6 +133,7 @@ def verify(path: Path, kernel: str = "reference") -> Result:
     """
     meta, arrays = load_case(path)
     try:
+        check_complete(meta, arrays)
         network, loss, spikes = build(meta, arrays, kernel)
         label = torch.from_numpy(arrays["label"]).long() if "label" in arrays else None
         train = None
@@ -108,7 +146,9 @@ def verify(path: Path, kernel: str = "reference") -> Result:
             for letter, parameter in (("w", synapse.weight), ("b", synapse.bias))
         )
         loss_error = relative_error(value, arrays["loss"])
-        return Result(meta, spike_mismatches(trace, arrays), loss_error, gradient_error)
+        term = loss.term(trace.output.s) if meta["loss"] == "latency" else meta["T"]
+        mismatches = spike_mismatches(trace, arrays) + abs(term - int(arrays["term"]))
+        return Result(meta, mismatches, loss_error, gradient_error)
     except (KeyError, ValueError, TypeError, IndexError, RuntimeError, AttributeError, UserError) as error:
         raise NotACase(f"{type(error).__name__}: {error}") from error
 
@@ -118,21 +158,22 @@ def spike_mismatches(trace: Trace, arrays: dict[str, np.ndarray]) -> int:
     term = int(arrays["term"])
     output = trace.output.s.detach()
     theirs = torch.from_numpy(arrays["output"]).float().transpose(0, 1)
-    wrong = int((output[:term] != theirs[:term]).sum()) + abs(theirs.shape[0] - term)
+    wrong = int((output[:term] != theirs).sum())
     decision = first_spike_time(output.flatten(2).amax(2))  # [B]; T where undecided
     for index, layer in enumerate(trace.layers):
         per_step = layer.spikes.s.detach().flatten(2).sum(2)[:term]
         until = per_step[torch.arange(term)[:, None] <= decision[None]].sum()
-        wrong += abs(int(per_step.sum()) - int(arrays["spikes_total"][index]))
+        for reference in (arrays["spikes_total"][index], arrays[f"spikes{index}"]):
+            wrong += abs(int(per_step.sum()) - int(reference))
         wrong += abs(int(until) - int(arrays["spikes_until_decision"][index]))
     return wrong
 
 
 def relative_error(ours: torch.Tensor | None, theirs: np.ndarray) -> float:
-    """max|ours - theirs| / max|theirs|; infinite where ours is missing or not finite."""
-    if ours is None or not torch.isfinite(ours).all():
+    """max|ours - theirs| / max|theirs|; infinite where either is missing or not finite."""
+    reference = torch.from_numpy(np.asarray(theirs)).double()
+    if ours is None or not (torch.isfinite(ours).all() and torch.isfinite(reference).all()):
         return float("inf")
-    reference = torch.from_numpy(np.asarray(theirs)).double().view(ours.shape)
     difference = (ours.double() - reference).abs().max().item()
     scale = reference.abs().max().item()
     return difference / scale if scale > 0 else (0.0 if difference == 0 else float("inf"))
@@ -147,7 +188,7 @@ def main() -> int:
 
     columns = ("file", "method", "loss", "layers", "spikes off", "loss err", "grad err", "")
     table = Table(*columns, box=None, pad_edge=False)
-    failed, unreadable = 0, []
+    failed, largest, unreadable = 0, 0.0, []
     for path in options.files:
         try:
             result = verify(path, options.kernel)
@@ -156,6 +197,7 @@ def main() -> int:
             continue
         passed = result.passes(options.tol)
         failed += not passed
+        largest = max(largest, result.loss_error, result.gradient_error)
         table.add_row(
             path.name,
             result.meta["method"],
@@ -170,7 +212,8 @@ def main() -> int:
         console = Console()
         console = console if console.is_terminal else Console(width=200)
         console.print(table)
-        print(f"{table.row_count - failed} of {table.row_count} cases within {options.tol:g} ({options.kernel} kernel)")
+        within = f"{table.row_count - failed} of {table.row_count} cases within {options.tol:g}"
+        print(f"{within}, largest relative error {largest:.1e} ({options.kernel} kernel)")
     for line in unreadable:
         print(line, file=sys.stderr)
     return 2 if unreadable else int(failed > 0)

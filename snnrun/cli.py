@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,13 +43,19 @@ def _dispatch(argv: list[str]) -> int:
         print(f"snnrun {__version__}")
         return 0
     options, argv = _parse(argv)
+    parsed = parse_overrides(options.overrides)
     if options.help or options.hydra_help or options.info or options.shell_completion:
         return _hydra(argv, lambda node: None)
     if options.multirun and not options.cfg:
         folder = check_sweep(options.overrides, options.config_dir)
-        _refuse_blocked(Path(folder))
+        _make_folder(Path(folder))
         code = _hydra([*argv, f"hydra.sweep.dir={_quoted(folder)}"], sweep_job)
         return code or exit_code(Path(folder))
+    for override in parsed:
+        if override.is_sweep_override():
+            raise UserError(
+                f"{override.input_line} gives several values", "Add -m to sweep over them, or write [A,B] for a list"
+            )
     if _mode(options.overrides) == "test":
         return _test(options.overrides, options.config_dir, options.cfg)
     node = compose_node(options.overrides, options.config_dir)
@@ -60,7 +65,7 @@ def _dispatch(argv: list[str]) -> int:
             return _hydra(argv, lambda node: None)
         print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
         return 0
-    _refuse_blocked(Path(node.hydra.run.dir))
+    _make_folder(Path(node.hydra.run.dir))
     return _single(argv)
 
 
@@ -102,7 +107,7 @@ def _test(overrides: Sequence[str], config_dir: str | None, cfg: str | None) -> 
     if cfg:
         print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
         return 0
-    _refuse_blocked(Path(folder))
+    _make_folder(Path(folder))
     stop = Stop()
     with stop.listening():
         Run(config, Path(folder), config.options.experiment_name, stop, state)()
@@ -127,8 +132,8 @@ def _mode(overrides: Sequence[str]) -> str:
     return str(modes[-1]) if modes else "train"
 
 
-def _refuse_blocked(folder: Path) -> None:
-    """A folder that cannot be made, or holds a finished run, is refused before anything is written."""
+def _make_folder(folder: Path) -> None:
+    """Make the folder, the last thing before the run; one that cannot be made or holds a finished run is refused."""
     if read_summary(folder).get("status") == "finished":
         raise UserError(f"{folder} holds a finished run", "Choose another hydra.run.dir")
     existing = folder
@@ -136,8 +141,10 @@ def _refuse_blocked(folder: Path) -> None:
         existing = existing.parent
     if not existing.is_dir():
         raise UserError(f"{folder} cannot be made: {existing} is a file", "Choose another hydra.run.dir")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"{folder} cannot be made: {existing} is not writable", "Choose another hydra.run.dir")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made ({error.strerror})", "Choose another hydra.run.dir") from None
 
 
 def _quoted(text: str) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException, MissingConfigException
@@ -87,12 +88,16 @@ def compose_node(overrides: Sequence[str], config_dir: str | None = None) -> Dic
         UserError: Hydra's own complaint, in one line.
     """
     open_groups()
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise UserError(f"--config-dir {config_dir} is not a folder", "Name one that holds method/, dataset/ ...")
     extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
     try:
         with initialize_config_dir(str(conf_dir()), job_name="snnrun", version_base="1.3"):
             return compose("config", [*overrides, *extra], return_hydra_config=True)
     except MissingConfigException as error:
         raise _missing_config(error) from None
+    except yaml.YAMLError as error:
+        raise UserError(f"a config file is no valid YAML: {_first_sentence(error)}") from None
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_first_sentence(error), _hint_for(overrides)) from None
 
@@ -127,6 +132,8 @@ def check(node: Mapping[str, Any]) -> Config:
     """
     node = dict(node)
     groups = {group: node.pop(group, None) for group in (*registry.GROUPS, "trainer")}
+    if isinstance(node.get("plugins"), str):  # plugins=mine, without the brackets
+        node["plugins"] = [node["plugins"]]
     options = _merge(RunOptions, node, "")
     for plugin in options.plugins:
         import_plugin(plugin)
@@ -158,7 +165,7 @@ def import_plugin(name: str) -> None:
         raise UserError(f"plugin {name} fails to import ({type(error).__name__}: {error})") from error
 
 
-def learnable(method: Method | type[Method]) -> list[str]:
+def learnable(method: Method) -> list[str]:
     """Names of the losses that a method can learn from: those that feed a gradient channel it reads."""
     return [name for name in registry.names("loss") if registry.component("loss", name).channels & method.channels]
 
@@ -182,10 +189,12 @@ def _loss(node: Any, method: Method, dataset: Dataset) -> tuple[Loss, str]:
         loss = cast(Loss, _component("loss", node))
         if loss.name not in works:
             learner = f"method={method.name}" if dataset.has_labels else f"method={method.name} on {dataset.name}"
-            raise PairError(f"{learner} cannot learn from loss={loss.name}", f"Losses that work: {', '.join(works)}")
+            learner += _without(method)
+            hint = f"Losses that work: {', '.join(works) or 'none'}"
+            raise PairError(f"{learner} cannot learn from loss={loss.name}", hint)
         return loss, ""
     if not works:
-        raise PairError(f"no loss fits method={method.name} on dataset={dataset.name}")
+        raise PairError(f"no loss fits method={method.name}{_without(method)} on dataset={dataset.name}")
     preferred = dataset.preferred_loss in works
     name = dataset.preferred_loss if preferred else works[0]
     why = f"the first choice for {dataset.name}" if preferred else f"{method.name} cannot learn from "
@@ -193,12 +202,17 @@ def _loss(node: Any, method: Method, dataset: Dataset) -> tuple[Loss, str]:
     # auto accepts the options of every loss, so that a sweep over methods may set them; only its choice's apply
     own = {field.name for field in dataclasses.fields(registry.component("loss", name))}
     given = {key: value for key, value in node.items() if key != "name"}
-    every = {f.name for each in registry.names("loss") for f in dataclasses.fields(registry.component("loss", each))}
-    unused = [key for key in given if key not in own and key in every]
+    unused = [key for key in given if key not in own and key in _options_of("loss")]
     if unused:
         why += f"; not used by it: {', '.join('loss.' + key for key in unused)}"
     kept = {key: value for key, value in given.items() if key not in unused}
     return cast(Loss, _component("loss", {"name": name, **kept})), why
+
+
+def _without(method: Method) -> str:
+    """Words for a method that reads less than both gradient channels because of its options."""
+    off = [key for key in ("lambda_act", "lambda_tim") if getattr(method, key, 1) == 0]
+    return f" with {' and '.join(f'{key}=0' for key in off)}" if off else ""
 
 
 def _merge(cls: type[T], given: Mapping[str, Any], prefix: str) -> T:
@@ -222,6 +236,7 @@ def _check_across(config: Config) -> None:
     specs = parse_layers(config.model.layers, config.dataset.shape, config.dataset.outputs)
     spiking = sum(spec.kind in ("dense", "conv") for spec in specs)
     _check_monitor(config, spiking)
+    _check_loss(config, has_conv=any(spec.kind == "conv" for spec in specs))
     _check_device(config.trainer.device)
     if config.options.mode == "train" and config.options.checkpoint is not None:
         raise UserError("checkpoint is given, but mode is train", "Evaluate it by mode=test")
@@ -232,13 +247,21 @@ def _check_across(config: Config) -> None:
 
 def _check_monitor(config: Config, spiking_layers: int) -> None:
     monitor = config.trainer.monitor
-    if monitor is None:
-        return
     known = [f"val/{key}" for key in metric_keys(spiking_layers)]
     if monitor not in known:
         raise UserError(f"trainer.monitor is {monitor!r}", _did_you_mean(monitor, known, ""))
-    if not config.dataset.has_labels and "acc" in monitor:
-        raise UserError(f"trainer.monitor is {monitor}, but {config.dataset.name} has no labels", "Try val/loss")
+
+
+def _check_loss(config: Config, has_conv: bool) -> None:
+    loss, T = config.loss, config.dataset.T
+    if loss.rate_weight and has_conv and "activation" not in config.method.channels:
+        raise PairError(
+            f"loss.rate_weight={loss.rate_weight:g} does not reach convolutions by method={config.method.name}",
+            "It acts on dense layers only here: set loss.rate_weight=0, or take a method with an activation channel",
+        )
+    period = getattr(loss, "period", 1)
+    if period > T:
+        raise UserError(f"loss.period={period} leaves no target spike in dataset.T={T} steps", "Make it smaller")
 
 
 def _check_device(name: str) -> None:
@@ -264,7 +287,7 @@ def _resolved(node: DictConfig, key: str) -> Any:
 def _did_you_mean(key: str, known: Sequence[str], prefix: str) -> str:
     close = difflib.get_close_matches(key, known, n=1)
     guess = f"Did you mean {prefix}{close[0]}? " if close else ""
-    return f"{guess}Known here: {', '.join(known)}"
+    return f"{guess}Known here: {', '.join(known)}" if known else "Nothing can be set here"
 
 
 def _missing_config(error: MissingConfigException) -> UserError:
@@ -290,7 +313,19 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _hint_for(overrides: Sequence[str]) -> str:
-    roots = sorted({*(field.name for field in dataclasses.fields(RunOptions)), *registry.GROUPS, "trainer"})
+    own = (field.name for field in dataclasses.fields(RunOptions))
+    roots = sorted({*own, *registry.GROUPS, "trainer", "experiment", "debug"})
     unknown = [key for override in overrides if (key := override.lstrip("+~").split("=")[0].split(".")[0]) not in roots]
-    unknown = [key for key in unknown if key.split("/")[0] not in ("hydra", "experiment", "debug", "hparams_search")]
-    return _did_you_mean(unknown[0], roots, "") if unknown else ""
+    unknown = [key for key in unknown if key.split("/")[0] != "hydra"]
+    if not unknown:
+        return ""
+    places = [f"{group}.{unknown[0]}" for group in registry.GROUPS if unknown[0] in _options_of(group)]
+    if places:
+        return f"Did you mean {' or '.join(places)}?"
+    return _did_you_mean(unknown[0], roots, "")
+
+
+def _options_of(group: str) -> set[str]:
+    """Options that any component of a group has."""
+    classes = [registry.component(group, name) for name in registry.names(group)]
+    return {field.name for cls in classes for field in dataclasses.fields(cls)}

@@ -38,7 +38,7 @@ from snnrun.snn.init import calibrate, shift_and_gain
 from snnrun.snn.layers import Synapse
 from snnrun.snn.network import silent_shares
 from snnrun.stop import Stop
-from snnrun.trainer import Trainer, evaluate
+from snnrun.trainer import Trainer, evaluate, monitored
 
 log = logging.getLogger("snnrun")
 
@@ -84,6 +84,10 @@ class Run:
         self.threads = config.trainer.threads or available_cores()
         torch.set_num_threads(self.threads)
         self.device = torch.device(_device(config.trainer.device))
+        # on GPUs: convolutions in full float32, the same every time, or spikes near the threshold flip
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
         self.kernel = kernels.choose(config.trainer.kernel)
         self.summary |= {"kernel": self.kernel, "device": str(self.device), "threads": self.threads}
         self.data = config.dataset.load(config.options.seed, self.console)
@@ -243,7 +247,7 @@ class Run:
             device=str(self.device),
             threads=self.threads,
             input_shape=data.shape,
-            monitor=config.trainer.monitor or ("val/acc" if config.dataset.has_labels else "val/loss"),
+            monitor=monitored(config.trainer.monitor, config.dataset.has_labels),
         )
 
 

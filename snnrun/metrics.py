@@ -122,7 +122,7 @@ class Metrics:
         last = decision.step.clamp(max=trace.output.s.shape[0] - 1)[None]
         total, total_to_decision = 0.0, 0.0
         for index, layer in enumerate(trace.layers):
-            so_far = layer.spikes.s.flatten(2).sum(2).cumsum(0)  # [T, B]; whole numbers, exact in float32 below 2^24
+            so_far = layer.spikes.s.flatten(2).sum(2).double().cumsum(0)  # [T, B]
             spikes, to_decision = so_far[-1].sum().item(), so_far.gather(0, last).sum().item()
             self._add(f"spikes/layer{index}", spikes)
             self._add(f"spikes_to_decision/layer{index}", to_decision)

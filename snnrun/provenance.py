@@ -18,7 +18,10 @@ log = logging.getLogger("snnrun")
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this process may use; OMP_NUM_THREADS, where the user has set it, is the user's word on that."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked):
+        return int(asked)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -79,7 +79,8 @@ def component(group: str, name: str) -> Any:
         return _components[group][name]
     except KeyError:
         known = ", ".join(names(group))
-        raise UserError(f"{group}.name is {name!r}, which does not exist", f"Choose from: {known}") from None
+        hint = f"Choose from: {known}; or name the module that registers it, as plugins=[MODULE]"
+        raise UserError(f"{group}.name is {name!r}, which does not exist", hint) from None
 
 
 def check_ranges(instance: Any, prefix: str) -> None:

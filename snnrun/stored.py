@@ -22,7 +22,6 @@ SAFE = (
     "experiment_name",
     "logger",
     "dataset.root",
-    "dataset.cache",
     "dataset.workers",
     "trainer.device",
     "trainer.kernel",

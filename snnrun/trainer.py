@@ -34,7 +34,7 @@ class TrainerOptions:
         device: auto, cpu, cuda or cuda:N.
         kernel: auto, or a kernel by name.
         threads: CPU threads; null: all cores.
-        monitor: validation metric that selects best.pt; null: val/acc, or val/loss on data without labels.
+        monitor: validation metric that selects best.pt; on data without labels val/loss stands in for accuracies.
         grad_clip: gradients are clipped element by element to +- this; null: not at all.
         patience: stop after this many epochs without a new best; null: never.
         eval_batch_size: batch size of validation and test.
@@ -46,7 +46,7 @@ class TrainerOptions:
     device: str = "auto"
     kernel: str = param("auto", choices=("auto", *KERNELS))
     threads: int | None = param(None, ge=1)
-    monitor: str | None = None
+    monitor: str = "val/acc"
     grad_clip: float | None = param(1.0, gt=0)
     patience: int | None = param(None, ge=1)
 
@@ -83,7 +83,7 @@ class Trainer:
         self.optimizer = self.optimizer_options.build(self.network.parameters())
         self.scheduler = self.scheduler_options.build(self.optimizer, self.options.epochs, self.steps_per_epoch)
         self.labelled = self.data.train.source.labels is not None
-        self.monitor = self.options.monitor or ("val/acc" if self.labelled else "val/loss")
+        self.monitor = monitored(self.options.monitor, self.labelled)
         self.epoch = self.step = 0
         self.rows: list[Row] = []
         self.best: Mapping[str, float | None] = {}
@@ -131,7 +131,7 @@ class Trainer:
         order = shuffled(len(self.data.train), self.seed, self.epoch)
         parts = batches(self.data.train, self.options.batch_size, self.workers, order)
         totals = {"loss": 0.0, "acc": 0.0, "spikes": 0.0}
-        norms = torch.zeros(len(self.network.synapses), device=self.device)
+        norms = torch.zeros(len(self.network.synapses), dtype=torch.float64, device=self.device)
         samples, started = 0, time.perf_counter()
         self.network.train()
         for batch in parts:
@@ -142,7 +142,7 @@ class Trainer:
             norms += norm
             totals["loss"] += loss * size
             with torch.no_grad():
-                totals["spikes"] += sum(layer.spikes.s.sum().item() for layer in trace.layers)
+                totals["spikes"] += sum(layer.spikes.s.sum(dtype=torch.float64).item() for layer in trace.layers)
                 if targets.label is not None:
                     prediction = decide(trace.output.s).of(self.loss.decision)
                     totals["acc"] += (prediction == targets.label).sum().item()
@@ -172,7 +172,8 @@ class Trainer:
         self.optimizer.zero_grad()
         loss, trace = gradient_step(self.network, self.loss, spikes, targets)
         norms = torch.stack([_norm(synapse.weight.grad) for synapse in self.network.synapses])
-        if not (torch.isfinite(loss) and torch.isfinite(norms).all()):
+        finite = all(torch.isfinite(p.grad).all() for p in self.network.parameters() if p.grad is not None)
+        if not (torch.isfinite(loss) and finite):
             what = "loss" if not torch.isfinite(loss) else "gradient"
             raise DivergedError(
                 f"the {what} is not finite in epoch {self.epoch}, step {self.step + 1}",
@@ -201,7 +202,11 @@ class Trainer:
         value, loss = row[self.monitor], row["val/loss"]
         assert loss is not None
         sign = 1 if higher_is_better(self.monitor) else -1
-        return (-math.inf if value is None else sign * value, -loss)
+        worst = -math.inf
+        return (
+            worst if value is None or not math.isfinite(value) else sign * value,
+            -loss if math.isfinite(loss) else worst,
+        )
 
     def stop_if_requested(self) -> None:
         if self.stop.requested:
@@ -221,6 +226,11 @@ class Trainer:
             "best_epoch": self.best_epoch,
         }
         checkpoint.save(self.run_dir / "checkpoints" / name, state)
+
+
+def monitored(asked: str, labelled: bool) -> str:
+    """The metric that selects the best epoch: as asked, or val/loss for an accuracy on data without labels."""
+    return asked if labelled or not higher_is_better(asked) else "val/loss"
 
 
 @torch.no_grad()
@@ -247,6 +257,6 @@ def evaluate(
 def _norm(gradient: Tensor | None) -> Tensor:
     assert gradient is not None
     # row by row, then over rows: one long sum would be cut differently by another number of threads
-    rows = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    rows = torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64)
     norm: Tensor = torch.linalg.vector_norm(rows)
     return norm

@@ -50,12 +50,19 @@ def test_defaults_of_the_methods_are_the_papers() -> None:
 
 
 def test_losses_that_a_method_can_learn_from() -> None:
-    works = {name: learnable(registry.component("method", name)) for name in ("activation", "timing", "hybrid")}
+    works = {name: learnable(registry.component("method", name)()) for name in ("activation", "timing", "hybrid")}
     assert works == {
         "activation": ["count", "spike_train"],
         "timing": ["latency", "spike_train"],
         "hybrid": ["count", "latency", "spike_train"],
     }
+
+
+def test_a_hybrid_without_one_of_its_weights_learns_less() -> None:
+    hybrid = registry.component("method", "hybrid")
+    assert learnable(hybrid(lambda_tim=0)) == ["count", "spike_train"]
+    assert learnable(hybrid(lambda_act=0)) == ["latency", "spike_train"]
+    assert learnable(hybrid(lambda_act=0, lambda_tim=0)) == []
 
 
 @pytest.mark.parametrize(

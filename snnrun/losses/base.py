@@ -50,4 +50,4 @@ class Loss:
         """r / B * (spikes of all hidden layers); gives gS += r / B at every step of hidden layers."""
         if not self.rate_weight or not hidden:
             return 0.0
-        return self.rate_weight / batch_size * torch.stack([layer.s.sum() for layer in hidden]).sum()
+        return self.rate_weight / batch_size * torch.stack([layer.s.sum(0).sum() for layer in hidden]).sum()

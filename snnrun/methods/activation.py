@@ -20,10 +20,12 @@ def surrogate_derivative(v: Tensor, scale: float, sharpness: float) -> Tensor:
 class Activation(Method):
     """g = sigma'(V) gS: spikes appear and vanish, they do not move."""
 
-    channels = frozenset({"activation"})
-
     surrogate_scale: float = param(1.0, gt=0)
     surrogate_sharpness: float = param(3.0, gt=0)
+
+    @property
+    def channels(self) -> frozenset[str]:
+        return frozenset({"activation"})
 
     def membrane_gradient(self, gs: Tensor, gt: Tensor, v: Tensor, s: Tensor, slope: Tensor) -> Tensor:
         return surrogate_derivative(v, self.surrogate_scale, self.surrogate_sharpness) * gs

@@ -26,15 +26,17 @@ class DenseActivity(NamedTuple):
 
 @dataclass
 class Method:
-    """Base of gradient methods; a subclass with a formula and a registered name is a complete method.
-
-    Attributes:
-        channels: which of the two gradients the formula reads: "activation" (gs), "timing" (gt). A loss that feeds
-            none of them is refused, and a channel that is not read is not computed.
-    """
+    """Base of gradient methods; a subclass with a formula and a registered name is a complete method."""
 
     name: ClassVar[str]
-    channels: ClassVar[frozenset[str]] = frozenset({"activation", "timing"})
+
+    @property
+    def channels(self) -> frozenset[str]:
+        """Which of the two gradients the formula reads: "activation" (gs), "timing" (gt).
+
+        A loss that feeds none of them is refused, and a channel that is not read is not computed.
+        """
+        return frozenset({"activation", "timing"})
 
     def membrane_gradient(self, gs: Tensor, gt: Tensor, v: Tensor, s: Tensor, slope: Tensor) -> Tensor:
         """dL/dV, element by element.

@@ -22,6 +22,12 @@ class Hybrid(Method):
     surrogate_scale: float = param(1.0, gt=0)
     surrogate_sharpness: float = param(3.0, gt=0)
 
+    @property
+    def channels(self) -> frozenset[str]:
+        """Without its weight, a channel teaches nothing."""
+        weights = {"activation": self.lambda_act, "timing": self.lambda_tim}
+        return frozenset(channel for channel, weight in weights.items() if weight)
+
     def membrane_gradient(self, gs: Tensor, gt: Tensor, v: Tensor, s: Tensor, slope: Tensor) -> Tensor:
         activation = surrogate_derivative(v, self.surrogate_scale, self.surrogate_sharpness) * gs
         return self.lambda_act * activation + self.lambda_tim * spike_time_gradient(gt, s, slope)

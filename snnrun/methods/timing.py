@@ -20,9 +20,11 @@ def spike_time_gradient(gt: Tensor, s: Tensor, slope: Tensor) -> Tensor:
 class Timing(Method):
     """g = -gT / slope at spikes. No gradient can create a spike, hence the no-spike remedy on silent neurons."""
 
-    channels = frozenset({"timing"})
-
     penalty: float = param(100.0, ge=0)
+
+    @property
+    def channels(self) -> frozenset[str]:
+        return frozenset({"timing"})
 
     def membrane_gradient(self, gs: Tensor, gt: Tensor, v: Tensor, s: Tensor, slope: Tensor) -> Tensor:
         return spike_time_gradient(gt, s, slope)

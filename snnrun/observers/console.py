@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -46,8 +47,7 @@ class ConsoleObserver:
     # --- Reporter
 
     def note(self, text: str) -> None:
-        """Show one line, and log it."""
-        log.info("%s", text)
+        """Show one line."""
         self._print(Text(text, style="yellow"))
 
     @contextmanager
@@ -76,7 +76,10 @@ class ConsoleObserver:
         layers = overview.spiking_layers(run)
         silent = [f"{name} {layer.silent:.0%}" for name, layer in layers if (layer.silent or 0.0) >= _SILENT]
         if silent:
-            self.note(f"silent neurons: {', '.join(silent)}; try model.init=calibrate, or model.shift=0.05")
+            self.note(
+                f"silent neurons at the start: {', '.join(silent)}. Spikes that do not exist cannot be moved; "
+                "if this does not learn, try model.init=calibrate, or model.shift=0.05"
+            )
         self._columns = _columns(run.monitor)
         self._print(Text(""))
         for line in _header(self._columns):
@@ -106,7 +109,6 @@ class ConsoleObserver:
         best = value is not None and (self._best is None or sign * value > sign * self._best)
         self._best = value if best else self._best
         line = "".join(f"{column.show(row):>{column.width}}" for column in self._columns)
-        log.info("%s", line)
         self._print(Text(f"{line} {self.star}" if best else line, style="green" if best else ""))
 
     def finish(self, outcome: Outcome) -> None:
@@ -122,6 +124,7 @@ class ConsoleObserver:
             self._print(Text(f"best    {best} ({self.star} marks a new best)"))
         for line in (f"files   {overview.short_path(summary['run_dir'])}", *outcome.closing):
             # not broken by us at the width: what is copied from here must be one line
+            log.info("%s", line)
             self.console.print(Text(line), soft_wrap=True)
 
     def close(self) -> None:
@@ -153,13 +156,22 @@ class ConsoleObserver:
         return f", {monitor} {_percent(self._best) if '/acc' in monitor else format(self._best, '.4g')}"
 
     def _print(self, what: Text | Table) -> None:
+        lines = _plain_lines(what)
+        for line in lines:
+            log.info("%s", line)
         if self.console.is_terminal:
             self.console.print(what)
             return
-        with self.console.capture() as captured:  # plain lines for files and pipes: nothing padded or broken
-            self.console.print(what)
-        for line in captured.get().splitlines():
-            self.console.print(line.rstrip(), markup=False, highlight=False, emoji=False, soft_wrap=True)
+        for line in lines:  # files and pipes: nothing padded or broken
+            self.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def _plain_lines(what: Text | Table) -> list[str]:
+    """Without colours, padding and breaks."""
+    plain = Console(file=io.StringIO(), width=_PIPE_WIDTH, color_system=None, highlight=False)
+    with plain.capture() as captured:
+        plain.print(what)
+    return [line.rstrip() for line in captured.get().splitlines()]
 
 
 class _LiveBar:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ class WandbObserver:
             if value is not None
         }
         self._with_run(lambda: self.run.summary.update(summary))
-        sync = f"wandb sync {os.path.relpath(Path(self.run.dir).parent)}"
+        sync = f"wandb sync {shlex.quote(os.path.relpath(Path(self.run.dir).parent))}"
         url = None if self.run.offline else self.run.url
         exit_code = int(outcome.summary["status"] != "finished")
         self._with_run(lambda: self.run.finish(exit_code=exit_code), "W&B has not received all of this run")

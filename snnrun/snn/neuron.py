@@ -24,6 +24,7 @@ class Neuron:
 
     def __init__(self, constants: NeuronConstants, method: Method, kernel: ModuleType) -> None:
         self.constants, self.method, self.kernel = constants, method, kernel
+        self.reads_timing = "timing" in method.channels
 
     def __call__(self, current: Tensor, timing_current: Tensor | None, bias: Tensor | None) -> Spikes:
         """Run all steps.
@@ -37,7 +38,7 @@ class Neuron:
             Spikes [T, B, ...]; without a timing twin where the method reads no timing gradient.
         """
         s, t = _NeuronFunction.apply(current, timing_current, bias, self)  # type: ignore[no-untyped-call]
-        return Spikes(s, t if "timing" in self.method.channels else None)
+        return Spikes(s, t if self.reads_timing else None)
 
 
 class _NeuronFunction(torch.autograd.Function):
