@@ -68,7 +68,6 @@ class NMNIST(Dataset):
 
     shape = (2, _SIDE, _SIDE)
     outputs = _CLASSES
-    preferred_loss = "count"
 
     window_ms: float = param(300.0, ge=0.001)  # recordings have whole microseconds
 
