@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -171,3 +173,13 @@ def metric_keys(layers: int) -> list[str]:
 def higher_is_better(key: str) -> bool:
     """Direction of a metric key: accuracies up, everything else (loss, spikes, latency ...) down."""
     return key.rsplit("/", 1)[-1].startswith("acc")
+
+
+def rank(row: Mapping[str, float | int | None], monitor: str) -> tuple[float, float]:
+    """Orders epochs: a larger rank is a better one. Ties in the monitored metric go to the lower validation loss."""
+    sign = 1 if higher_is_better(monitor) else -1
+    signed = (row.get(monitor), sign), (row.get("val/loss"), -1)
+    first, second = (
+        direction * value if value is not None and math.isfinite(value) else -math.inf for value, direction in signed
+    )
+    return first, second

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from snnrun.data import Data, Split, batches, shuffled
 from snnrun.errors import DivergedError
 from snnrun.kernels import KERNELS
 from snnrun.losses import Loss, Targets
-from snnrun.metrics import Metrics, decide, higher_is_better, layer_names
+from snnrun.metrics import Metrics, decide, higher_is_better, layer_names, rank
 from snnrun.observers.base import Observer, Progress, Row
 from snnrun.optim import Optimizer, Scheduler
 from snnrun.registry import param
@@ -193,20 +192,10 @@ class Trainer:
 
     def keep_best(self, row: Row) -> None:
         """Write best.pt if the monitored metric is better than ever before; ties go to the lower validation loss."""
-        if not self.best or self._rank(row) > self._rank(self.best):
+        if not self.best or rank(row, self.monitor) > rank(self.best, self.monitor):
             self.best = {key: metric for key, metric in row.items() if key.startswith("val/")}
             self.best_epoch = self.epoch
             self.save("best.pt")
-
-    def _rank(self, row: Row) -> tuple[float, float]:
-        value, loss = row[self.monitor], row["val/loss"]
-        assert loss is not None
-        sign = 1 if higher_is_better(self.monitor) else -1
-        worst = -math.inf
-        return (
-            worst if value is None or not math.isfinite(value) else sign * value,
-            -loss if math.isfinite(loss) else worst,
-        )
 
     def stop_if_requested(self) -> None:
         if self.stop.requested:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from snnrun.metrics import Metrics, decide, higher_is_better, metric_keys
+from snnrun.metrics import Metrics, decide, higher_is_better, metric_keys, rank
 from snnrun.snn import LayerTrace, Spikes, Trace
 from snnrun.snn.layers import Dense
 
@@ -127,3 +127,15 @@ def test_directions() -> None:
     assert higher_is_better("val/acc_first")
     assert not higher_is_better("val/loss")
     assert not higher_is_better("val/spikes_to_decision/layer0")
+
+
+def test_the_best_epoch_has_the_best_metric_and_among_equals_the_lower_loss() -> None:
+    rows = [
+        {"val/acc": 0.9, "val/loss": 0.5},
+        {"val/acc": 0.9, "val/loss": 0.3},
+        {"val/acc": 0.8, "val/loss": 0.1},
+        {"val/acc": None, "val/loss": 0.0},
+        {"val/acc": float("nan"), "val/loss": 0.0},
+    ]
+    assert max(rows, key=lambda row: rank(row, "val/acc")) is rows[1]
+    assert max(rows[:3], key=lambda row: rank(row, "val/loss")) is rows[2]

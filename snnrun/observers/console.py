@@ -15,7 +15,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from snnrun.metrics import higher_is_better
+from snnrun.metrics import rank
 from snnrun.observers import overview
 from snnrun.observers.base import Outcome, Progress, Row, RunInfo
 from snnrun.observers.results import result_rows
@@ -41,7 +41,7 @@ class ConsoleObserver:
             self.console.width = _PIPE_WIDTH
         self.star = "★" if self.console.encoding.lower().startswith("utf") and self.console.is_terminal else "*"
         self._bar: _LiveBar | None = None
-        self._best: float | None = None
+        self._best: Row | None = None
         self._epoch = 0
 
     # --- Reporter
@@ -104,10 +104,9 @@ class ConsoleObserver:
     def row(self, row: Row) -> None:
         if "train/loss" not in row:
             return
-        value = row.get(self._run.monitor)
-        sign = 1 if higher_is_better(self._run.monitor) else -1
-        best = value is not None and (self._best is None or sign * value > sign * self._best)
-        self._best = value if best else self._best
+        monitor = self._run.monitor
+        best = row.get(monitor) is not None and (self._best is None or rank(row, monitor) > rank(self._best, monitor))
+        self._best = row if best else self._best
         line = "".join(f"{column.show(row):>{column.width}}" for column in self._columns)
         self._print(Text(f"{line} {self.star}" if best else line, style="green" if best else ""))
 
@@ -150,10 +149,11 @@ class ConsoleObserver:
         return f"run {outcome.summary['status']}{where}: {outcome.summary['error']}"
 
     def _best_value(self) -> str:
-        if self._best is None:
-            return ""
         monitor = self._run.monitor
-        return f", {monitor} {_percent(self._best) if '/acc' in monitor else format(self._best, '.4g')}"
+        value = None if self._best is None else self._best.get(monitor)
+        if value is None:
+            return ""
+        return f", {monitor} {_percent(value) if '/acc' in monitor else format(value, '.4g')}"
 
     def _print(self, what: Text | Table) -> None:
         lines = _plain_lines(what)
