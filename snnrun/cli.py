@@ -65,8 +65,9 @@ def _dispatch(argv: list[str]) -> int:
             return _hydra(argv, lambda node: None)
         print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
         return 0
-    _make_folder(Path(node.hydra.run.dir))
-    return _single(argv)
+    folder = str(node.hydra.run.dir)
+    _make_folder(Path(folder))
+    return _single([*argv, f"hydra.run.dir={_quoted(folder)}"])  # composed anew, its time stamp would be another
 
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -81,7 +81,7 @@ class Metrics:
         self._add_curve(trace, decision, label)
 
     def result(self) -> dict[str, float | None]:
-        """Averages over the samples seen so far, keys of METHODS.md section 6 and ``loss``."""
+        """Averages over the samples seen so far, keys as in the README and ``loss``."""
         if not self.samples:
             return {}
         means: dict[str, float | None] = {name: total / self.samples for name, total in self._sums.items()}

@@ -37,6 +37,7 @@ def test_a_run_leaves_what_the_contract_says(finished: Path) -> None:
     assert (finished / "wandb").is_dir()
     assert finished.name.endswith("_hybrid_digits_s0")
     assert finished.parent.name == "debug"
+    assert [path.name for path in finished.parent.iterdir()] == [finished.name]
 
 
 def test_summary_holds_every_key_of_the_contract(finished: Path) -> None:

@@ -244,7 +244,7 @@ def test_memory_of_packing_does_not_grow_with_the_recordings(tmp_path: Path) -> 
 
 
 def naive(events: list[tuple[int, int]], T: int, window_us: int) -> np.ndarray:
-    """Spikes [T, *SHAPE] of one recording, an event at a time (METHODS.md section 5)."""
+    """Spikes [T, *SHAPE] of one recording, an event at a time."""
     spikes = np.zeros((T, math.prod(SHAPE)), dtype=np.float32)
     for address, time_us in events:
         step = int(time_us) * T // window_us

@@ -18,6 +18,7 @@ def test_three_methods_two_seeds(tmp_path: Path) -> None:
     assert [c["loss"] for c in contents] == ["count", "count", "latency", "latency", "latency", "latency"]
     assert {c["group"] for c in contents} == {runs[0].parent.name}
     assert runs[0].parent.name.startswith("sweep_")
+    assert list((tmp_path / "outputs" / "debug").iterdir()) == [runs[0].parent]
     logs = [path for run in runs for path in (run / "wandb").glob("offline-run-*")]
     assert len({path.name.rsplit("-", 1)[1] for path in logs}) == 6
     assert "6 of 6 jobs finished" in result.stdout
