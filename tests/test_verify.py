@@ -59,3 +59,20 @@ def test_a_case_without_one_array_exits_2(tmp_path: Path) -> None:
 
 def test_a_missing_file_exits_2(tmp_path: Path) -> None:
     assert verify(tmp_path / "nothing.npz").returncode == 2
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_reference_that_is_not_finite_never_passes(tmp_path: Path, value: float) -> None:
+    arrays = dict(np.load(CASES[0]))
+    arrays["gw0"] = np.full_like(arrays["gw0"], value)
+    np.savez(tmp_path / "changed.npz", **arrays)
+    assert verify(tmp_path / "changed.npz").returncode == 1
+
+
+def test_a_case_that_compares_no_step_is_no_case(tmp_path: Path) -> None:
+    arrays = dict(np.load(ROOT / "tests" / "golden" / "fc_count_hybrid.npz"))
+    arrays |= {"term": np.int64(0), "output": arrays["output"][:, :0]}
+    np.savez(tmp_path / "empty.npz", **arrays)
+    result = verify(tmp_path / "empty.npz")
+    assert result.returncode == 2
+    assert "term is 0" in result.stderr
