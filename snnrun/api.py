@@ -29,7 +29,11 @@ def run(overrides: Sequence[str] = (), config_dir: str | None = None) -> dict[st
 def load(checkpoint: str, plugins: Sequence[str] = ()) -> Network:
     """See :func:`snnrun.load`."""
     state = checkpoints.load(checkpoint)
-    config = check(stored_config(state, plugins))
+    plain = stored_config(state, plugins)
+    # a network needs neither the data nor the machine that it was trained on
+    for group, here in (("dataset", {"root": None}), ("trainer", {"device": "cpu", "kernel": "auto"})):
+        plain[group] = {**(plain.get(group) or {}), **here}
+    config = check(plain)
     dataset, kernel = config.dataset, KERNELS[choose(config.trainer.kernel)]
     network = config.model.build(dataset.shape, dataset.outputs, dataset.T, config.method, kernel)
     checkpoints.load_network(network, state, checkpoint)

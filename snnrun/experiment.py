@@ -215,6 +215,7 @@ class Run:
             "T": config.dataset.T,
             "seed": config.options.seed,
             "epochs": 0,
+            "time": {"train_s": 0.0, "samples_per_s": None},
             "val": {},
             "test": {},
             "group": self.group,

@@ -221,6 +221,15 @@ def test_from_python(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert trace.output.s.shape == (60, 2, 10)
 
 
+def test_a_network_loads_where_neither_data_nor_gpu_of_its_training_are(finished: Path, tmp_path: Path) -> None:
+    state = torch.load(finished / "checkpoints" / "best.pt", weights_only=True)
+    state["config"]["dataset"] = {"name": "mnist", "root": "/not/on/this/machine", "T": 60}
+    state["config"]["trainer"]["device"] = "cuda:7"
+    state["network"]["stages.1.weight"] = torch.zeros(256, 784)
+    torch.save(state, tmp_path / "moved.pt")
+    assert package.load(str(tmp_path / "moved.pt"))(torch.ones(60, 1, 1, 28, 28)).output.s.shape == (60, 1, 10)
+
+
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_after_the_step_and_saves(signum: int, code: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "snnrun", "trainer.epochs=200", "logger=none"]
