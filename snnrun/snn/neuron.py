@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from snnrun.kernels import NeuronConstants
+from snnrun.kernels.reference import Forward
 from snnrun.methods import Method
 from snnrun.snn.spikes import Spikes
 
@@ -48,15 +49,15 @@ class _NeuronFunction(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         result = neuron.kernel.simulate(current, bias, neuron.constants)
         ctx.neuron = neuron
-        ctx.save_for_backward(result.spikes, result.potential, result.slope, bias)
+        ctx.save_for_backward(*result, bias)
         return result.spikes, torch.zeros_like(result.spikes)
 
     @staticmethod
     def backward(ctx: Any, gs: Tensor, gt: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
-        s, v, slope, bias = ctx.saved_tensors
+        *saved, bias = ctx.saved_tensors
         neuron: Neuron = ctx.neuron
-        g = neuron.method.membrane_gradient(gs, gt, v, s, slope)
-        with_timing = ctx.needs_input_grad[1]
-        result = neuron.kernel.backpropagate(g, s, neuron.constants, with_timing)
-        grad_bias = result.bias.sum((0, 1)).sum_to_size(bias.shape) if ctx.needs_input_grad[2] else None
-        return result.current, result.timing_current if with_timing else None, grad_bias, None
+        result = neuron.kernel.backpropagate(
+            neuron.method.membrane_gradient, gs, gt, Forward(*saved), neuron.constants, ctx.needs_input_grad[1]
+        )
+        grad_bias = result.bias.sum(0).sum_to_size(bias.shape) if ctx.needs_input_grad[2] else None
+        return result.current, result.timing_current, grad_bias, None
