@@ -24,7 +24,7 @@ from rich.table import Table
 
 from snnrun import registry
 from snnrun.errors import UserError
-from snnrun.kernels import KERNELS, NeuronConstants
+from snnrun.kernels import KERNELS, NeuronConstants, load
 from snnrun.losses import Targets
 from snnrun.snn import Network, Neuron, Trace, first_spike_time, parse_layers
 from snnrun.step import gradient_step
@@ -117,7 +117,7 @@ def build(meta: dict[str, Any], arrays: dict[str, np.ndarray], kernel: str) -> t
     classes = int(meta["layers"][-1].removeprefix("fc"))
     specs = parse_layers(meta["layers"], tuple(spikes.shape[2:]), classes)
     constants = NeuronConstants(meta["alpha_i"], meta["alpha_v"], 1.0, meta["beta_v"], meta["beta_bias"])
-    network = Network(specs, Neuron(constants, method, KERNELS[kernel]))
+    network = Network(specs, Neuron(constants, method, load(kernel)))
     with torch.no_grad():
         for index, synapse in enumerate(network.synapses):
             synapse.weight.copy_(torch.from_numpy(arrays[f"w{index}"]))

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from snnrun import checkpoint as checkpoints
 from snnrun.config import check, compose_node, to_plain
 from snnrun.experiment import Run
-from snnrun.kernels import KERNELS, choose
+from snnrun.kernels import choose
+from snnrun.kernels import load as load_kernel
 from snnrun.snn import Network
 from snnrun.stop import Stop
 from snnrun.stored import compose_test, stored_config
@@ -34,7 +37,7 @@ def load(checkpoint: str, plugins: Sequence[str] = ()) -> Network:
     for group, here in (("dataset", {"root": None}), ("trainer", {"device": "cpu", "kernel": "auto"})):
         plain[group] = {**(plain.get(group) or {}), **here}
     config = check(plain)
-    dataset, kernel = config.dataset, KERNELS[choose(config.trainer.kernel)]
+    dataset, kernel = config.dataset, load_kernel(choose(config.trainer.kernel, torch.device("cpu")))
     network = config.model.build(dataset.shape, dataset.outputs, dataset.T, config.method, kernel)
     checkpoints.load_network(network, state, checkpoint)
     return network.eval()

@@ -7,7 +7,7 @@ import torch
 from snnrun.data import Split
 from snnrun.metrics import Metrics, decide
 from snnrun.observers.base import Evidence, Raster
-from snnrun.snn import Network
+from snnrun.snn import Events, Network
 
 
 @torch.no_grad()
@@ -15,9 +15,10 @@ def collect(network: Network, split: Split, metrics: Metrics, decision: str, dev
     """Evidence for a tested split; its first sample gives the raster."""
     one = split.indices[:1]
     label = split.source.targets(one).label
-    trace = network(split.source.spikes(one).to(device))
+    spikes = split.source.spikes(one).to(device)
+    trace = network(spikes)
     made = decide(trace.output.s)
-    layers = [("input", trace.layers[0].input)]
+    layers = [("input", spikes.dense() if isinstance(spikes, Events) else spikes)]
     layers += [(f"layer{index}", layer.spikes.s) for index, layer in enumerate(trace.layers)]
     raster = Raster(
         layers=[(name, s.flatten(2)[:, 0].bool().cpu().numpy()) for name, s in layers],

@@ -33,10 +33,9 @@ from snnrun.observers import (
     write_summary,
 )
 from snnrun.provenance import available_cores, log_file, versions
-from snnrun.snn import Network, Trace
+from snnrun.snn import Events, Network, Trace, silent_shares
 from snnrun.snn.init import calibrate, shift_and_gain
 from snnrun.snn.layers import Synapse
-from snnrun.snn.network import silent_shares
 from snnrun.stop import Stop
 from snnrun.trainer import Trainer, evaluate, monitored
 
@@ -88,7 +87,7 @@ class Run:
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
-        self.kernel = kernels.choose(config.trainer.kernel)
+        self.kernel = kernels.choose(config.trainer.kernel, self.device)
         self.summary |= {"kernel": self.kernel, "device": str(self.device), "threads": self.threads}
         self.data = config.dataset.load(config.options.seed, self.console)
         self.summary["data"] = _data_summary(self.data, config)
@@ -106,7 +105,7 @@ class Run:
         config = self.config
         torch.manual_seed(config.options.seed)
         network = config.model.build(
-            self.data.shape, self.data.outputs, config.dataset.T, config.method, kernels.KERNELS[self.kernel]
+            self.data.shape, self.data.outputs, config.dataset.T, config.method, kernels.load(self.kernel)
         ).to(self.device)
         # shuffled, for recordings are sorted by class
         order = shuffled(len(self.data.train), config.options.seed, epoch=0)
@@ -116,7 +115,8 @@ class Run:
         else:
             shift_and_gain(network, config.model.gain, config.model.shift)
             if config.model.init == "calibrate":
-                calibrate(network, batch.spikes, config.model.rate)
+                spikes = batch.spikes.dense() if isinstance(batch.spikes, Events) else batch.spikes
+                calibrate(network, spikes, config.model.rate)
         with torch.no_grad():
             return network, network(batch.spikes)
 
@@ -277,13 +277,14 @@ def _data_summary(data: Data, config: Config) -> dict[str, Any]:
 
 
 def _layer_infos(network: Network, first: Trace) -> list[LayerInfo]:
+    batch_size = first.output.s.shape[1]
     spiking = iter(zip(first.layers, silent_shares(first), strict=True))
     infos = []
     for spec, stage in zip(network.specs, network.stages, strict=True):
         params = sum(parameter.numel() for parameter in stage.parameters())
         if isinstance(stage, Synapse):
             layer, silent = next(spiking)
-            rate = layer.spikes.s.sum().item() / layer.spikes.s[0].numel()
+            rate = layer.total.item() / batch_size / math.prod(spec.out_shape)
             infos.append(LayerInfo(spec.token, spec.out_shape, params, rate, silent))
         else:
             infos.append(LayerInfo(spec.token, spec.out_shape, params))

@@ -71,7 +71,7 @@ class Metrics:
         self._add("loss", loss * batch_size)
         self._add("undecided", (decision.step == T).sum().item())
         self._add("latency", decision.step.sum().item())
-        self._add("synops", sum(layer.synapse.synops(layer.input).sum().item() for layer in trace.layers))
+        self._add("synops", sum(layer.synops().sum().item() for layer in trace.layers))
         self._add_spikes(trace, decision)
         if label is not None:
             self.labelled += batch_size
@@ -117,18 +117,15 @@ class Metrics:
         self._sums[name] = self._sums.get(name, 0.0) + total
 
     def _add_spikes(self, trace: Trace, decision: Decision) -> None:
-        if not self._fired:
-            self._fired = [
-                layer.spikes.s.new_zeros(layer.spikes.s.shape[2:], dtype=torch.bool) for layer in trace.layers
-            ]
+        fired = [(~layer.silent(trace.steps)).any(0) for layer in trace.layers]
+        self._fired = [new | old for new, old in zip(fired, self._fired or fired, strict=True)]
         last = decision.step.clamp(max=trace.output.s.shape[0] - 1)[None]
         total, total_to_decision = 0.0, 0.0
         for index, layer in enumerate(trace.layers):
-            so_far = layer.spikes.s.flatten(2).sum(2).double().cumsum(0)  # [T, B]
+            so_far = layer.per_step().cumsum(0)  # [T, B]
             spikes, to_decision = so_far[-1].sum().item(), so_far.gather(0, last).sum().item()
             self._add(f"spikes/layer{index}", spikes)
             self._add(f"spikes_to_decision/layer{index}", to_decision)
-            self._fired[index] |= layer.spikes.s.any(0).any(0)
             total, total_to_decision = total + spikes, total_to_decision + to_decision
         self._add("spikes", total)
         self._add("spikes_to_decision", total_to_decision)
@@ -150,8 +147,8 @@ class Metrics:
             else:
                 right = decided & (output.cumsum(0).argmax(2) == label)
             self._add_to_curve("acc", right)
-        per_step = torch.stack([layer.spikes.s.flatten(2).sum(2) for layer in trace.layers]).sum(0)
-        self._add_to_curve("spikes", per_step.double().cumsum(0))
+        per_step = torch.stack([layer.per_step() for layer in trace.layers]).sum(0)
+        self._add_to_curve("spikes", per_step.cumsum(0))
 
     def _add_to_curve(self, name: str, per_sample: Tensor) -> None:
         total = per_sample.double().sum(1).cpu().numpy()

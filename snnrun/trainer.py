@@ -20,7 +20,7 @@ from snnrun.metrics import Metrics, decide, higher_is_better, layer_names, rank
 from snnrun.observers.base import Observer, Progress, Row
 from snnrun.optim import Optimizer, Scheduler
 from snnrun.registry import param
-from snnrun.snn import Network, Trace
+from snnrun.snn import Events, Network, Trace
 from snnrun.step import gradient_step, loss_of
 from snnrun.stop import Stop
 
@@ -136,12 +136,12 @@ class Trainer:
         for batch in parts:
             spikes, targets = batch.to(self.device)
             loss, norm, trace = self.train_step(spikes, targets)
-            size = spikes.shape[1]
+            size = batch.size
             samples += size
             norms += norm
             totals["loss"] += loss * size
             with torch.no_grad():
-                totals["spikes"] += sum(layer.spikes.s.sum(dtype=torch.float64).item() for layer in trace.layers)
+                totals["spikes"] += sum(layer.total.item() for layer in trace.layers)
                 if targets.label is not None:
                     prediction = decide(trace.output.s).of(self.loss.decision)
                     totals["acc"] += (prediction == targets.label).sum().item()
@@ -166,7 +166,7 @@ class Trainer:
             f"grad_norm/{name}": norm for name, norm in zip(layer_names(len(norms)), mean_norms, strict=True)
         }
 
-    def train_step(self, spikes: Tensor, targets: Targets) -> tuple[float, Tensor, Trace]:
+    def train_step(self, spikes: Tensor | Events, targets: Targets) -> tuple[float, Tensor, Trace]:
         """One optimizer step; returns the loss, the norm of each layer's weight gradient, and the trace."""
         self.optimizer.zero_grad()
         loss, trace = gradient_step(self.network, self.loss, spikes, targets)

@@ -23,10 +23,10 @@ def composed(*overrides: str):  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_shipped_yaml_composes_and_builds_a_network(choice: str) -> None:
     config = composed(choice, *NEEDS.get(choice, []))
-    from snnrun.kernels import KERNELS
+    from snnrun.kernels import reference
 
     network = config.model.build(
-        config.dataset.shape, config.dataset.outputs, config.dataset.T, config.method, KERNELS["reference"]
+        config.dataset.shape, config.dataset.outputs, config.dataset.T, config.method, reference
     )
     assert network.synapses[-1].weight.shape[0] == config.dataset.outputs
 

@@ -29,7 +29,7 @@ def test_latency_of_mnist_pixels_in_integers() -> None:
 def test_every_pixel_spikes_once_or_never() -> None:
     pixels = np.random.default_rng(0).integers(0, 17, (5, 1, 4, 4)).astype(np.uint8)
     source = CodedImages(pixels, np.arange(5), k_max=16, T=40, t_last=24)
-    spikes = source.spikes(np.array([3, 1]))
+    spikes = source.spikes(np.array([3, 1])).dense()
     assert spikes.shape == (40, 2, 1, 4, 4)
     np.testing.assert_array_equal(spikes.sum(0), pixels[[3, 1]] > 0)
     step = spikes.argmax(0).numpy()
@@ -40,10 +40,10 @@ def test_every_pixel_spikes_once_or_never() -> None:
 def test_rate_coding_has_the_asked_rate_and_depends_on_seed_and_sample_only() -> None:
     pixels = np.array([[0, 64, 128, 255]], dtype=np.uint8).repeat(2, 0)
     source = CodedImages(pixels, np.zeros(2, int), k_max=255, T=4000, coding="rate", max_rate=0.2, seed=7)
-    spikes = source.spikes(np.array([0, 1]))
+    spikes = source.spikes(np.array([0, 1])).dense()
     np.testing.assert_allclose(spikes.mean(0)[0], 0.2 * pixels[0] / 255, atol=0.02)
     assert not np.array_equal(spikes[:, 0], spikes[:, 1])
-    np.testing.assert_array_equal(source.spikes(np.array([1]))[:, 0], spikes[:, 1])
+    np.testing.assert_array_equal(source.spikes(np.array([1])).dense()[:, 0], spikes[:, 1])
     other = rate_spikes(pixels[0], 4000, 0.2, 255, 8, 0)
     assert not np.array_equal(other, spikes[:, 0].numpy().astype(bool))
 
@@ -134,7 +134,9 @@ def test_digits_are_the_bundled_images_with_a_fixed_test_set() -> None:
     data = Digits().load(0, Quiet())
     assert (len(data.train) + len(data.val), len(data.test)) == (1437, 360)
     again = Digits(split_seed=5).load(3, Quiet())
-    np.testing.assert_array_equal(data.test.source.spikes(np.arange(9)), again.test.source.spikes(np.arange(9)))
+    np.testing.assert_array_equal(
+        data.test.source.spikes(np.arange(9)).dense(), again.test.source.spikes(np.arange(9)).dense()
+    )
     counts = np.bincount(data.test.source.labels)
     assert counts.min() >= 34
     assert counts.max() <= 37
@@ -174,7 +176,7 @@ def test_batches_follow_the_order_and_the_last_is_smaller(workers: int) -> None:
     split = Digits(limit_train=25).load(0, Quiet()).train
     order = shuffled(25, seed=3, epoch=2)
     parts = list(batches(split, 10, workers, order))
-    assert [part.spikes.shape[1] for part in parts] == [10, 10, 5]
+    assert [part.size for part in parts] == [10, 10, 5]
     labels = np.concatenate([part.targets.label for part in parts if part.targets.label is not None])
     assert split.source.labels is not None
     np.testing.assert_array_equal(labels, split.source.labels[split.indices[order]])
@@ -205,6 +207,6 @@ def test_yinyang_is_balanced_inside_the_disk_and_the_same_every_time() -> None:
 
 def test_yinyang_inputs_are_mirrored_and_the_bias_spikes_at_zero() -> None:
     source = YinYang().load(0, Quiet()).train.source
-    steps = source.spikes(np.arange(20)).argmax(0).numpy()
+    steps = source.spikes(np.arange(20)).dense().argmax(0).numpy()
     assert steps[:, 4].tolist() == [0] * 20
     assert np.all(np.abs(steps[:, 0] + steps[:, 2] - 32) <= 1)

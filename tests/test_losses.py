@@ -129,13 +129,13 @@ def test_latency_is_smooth_in_spike_times_by_finite_differences() -> None:
 
 def test_rate_penalty_value_and_gradient() -> None:
     hidden = [random_output(seed=1), random_output(seed=2)]
-    penalty = Count(rate_weight=0.3).rate_penalty(hidden, B)
+    penalty = Count(rate_weight=0.3).rate_penalty([layer.s.sum() for layer in hidden], B)
     assert isinstance(penalty, Tensor)
     total = sum(layer.s.sum().item() for layer in hidden)
     assert penalty.item() == pytest.approx(0.3 / B * total)
     (gradient,) = torch.autograd.grad(penalty, [hidden[0].s])
     assert gradient.unique().tolist() == pytest.approx([0.3 / B])
-    assert Count().rate_penalty(hidden, B) == 0
+    assert Count().rate_penalty([layer.s.sum() for layer in hidden], B) == 0
 
 
 def test_one_step_and_no_spikes_at_all() -> None:

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from snnrun.metrics import Metrics, decide, higher_is_better, metric_keys, rank
-from snnrun.snn import LayerTrace, Spikes, Trace
+from snnrun.snn import Spikes, Trace
 from snnrun.snn.layers import Dense
+from snnrun.snn.trace import DenseTrace
 
 T = 5
 
@@ -26,17 +27,19 @@ LABEL = torch.tensor([1, 0, 2])
 
 
 def trace() -> Trace:
-    return Trace(
-        (LayerTrace(Dense(4, 2), INPUT, Spikes(HIDDEN)), LayerTrace(Dense(2, 3), HIDDEN, Spikes(OUTPUT))),
-    )
+    return part_of(slice(None))
+
+
+def part_of(part: slice) -> Trace:
+    inputs, hidden, output = (x[:, part] for x in (INPUT, HIDDEN, OUTPUT))
+    layers = (DenseTrace(Dense(4, 2), inputs, Spikes(hidden)), DenseTrace(Dense(2, 3), hidden, Spikes(output)))
+    return Trace(layers, Spikes(output), T)
 
 
 def measured(decision: str) -> Metrics:
     metrics = Metrics(decision)
-    whole = trace()
     for part in (slice(0, 2), slice(2, 3)):  # two uneven batches
-        layers = tuple(LayerTrace(x.synapse, x.input[:, part], Spikes(x.spikes.s[:, part])) for x in whole.layers)
-        metrics.update(Trace(layers), LABEL[part], 1.5)
+        metrics.update(part_of(part), LABEL[part], 1.5)
     return metrics
 
 
@@ -79,7 +82,8 @@ def test_accuracy_is_that_of_the_losss_own_decision() -> None:
 def test_undecided_counts_as_wrong_even_for_class_zero() -> None:
     metrics = Metrics("count")
     silent = torch.zeros(T, 1, 3)
-    metrics.update(Trace((LayerTrace(Dense(3, 3), silent, Spikes(silent)),)), torch.tensor([0]), 0.0)
+    layer = DenseTrace(Dense(3, 3), silent, Spikes(silent))
+    metrics.update(Trace((layer,), layer.spikes, T), torch.tensor([0]), 0.0)
     result = metrics.result()
     assert (result["acc"], result["undecided"], result["latency"]) == (0, 1, T)
     assert result["spikes_per_correct"] is None

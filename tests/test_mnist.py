@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from snnrun.cache import cache_root
 from snnrun.data import Quiet, batches
 from snnrun.data.codings import CodedImages
 from snnrun.data.digits import Digits
 from snnrun.data.mnist import MNIST
-from snnrun.data.roots import cache_root, data_root
+from snnrun.data.roots import data_root
 from snnrun.errors import UserError
 
 
@@ -28,7 +29,7 @@ def test_the_published_files_are_read_without_a_note(shared_data: Path) -> None:
     data = MNIST(root=str(shared_data)).load(0, report)
     assert report.notes == []
     assert (len(data.train), len(data.val), len(data.test)) == (54_000, 6_000, 10_000)
-    spikes = data.test.source.spikes(np.arange(4))
+    spikes = data.test.source.spikes(np.arange(4)).dense()
     assert spikes.shape == (100, 4, 1, 28, 28)
     label = data.test.source.targets(np.arange(4)).label
     assert label is not None
@@ -49,7 +50,7 @@ def test_latency_by_hand_in_spikes() -> None:
     # 24 (255 - k) // 255 for k = 255, 170, 85, 1; k = 0 never. Wide pixels take the same way.
     for kind in (np.uint8, np.uint16):
         pixels = np.array([[255, 170, 85, 1, 0]], dtype=kind)
-        spikes = CodedImages(pixels, np.zeros(1, np.int64), k_max=255, T=25).spikes(np.array([0]))
+        spikes = CodedImages(pixels, np.zeros(1, np.int64), k_max=255, T=25).spikes(np.array([0])).dense()
         assert spikes[:, 0].nonzero().tolist() == [[0, 0], [8, 1], [16, 2], [23, 3]]
 
 
@@ -65,9 +66,9 @@ def test_the_fingerprint_is_of_the_content_not_the_coding() -> None:
 def test_workers_change_no_spike(coding: str) -> None:
     split = Digits(coding=coding, limit_val=21).load(0, Quiet()).val
     alone, helped = (list(batches(split, 8, workers)) for workers in (0, 2))
-    assert [batch.spikes.shape[1] for batch in alone] == [8, 8, 5]
+    assert [batch.size for batch in alone] == [8, 8, 5]
     for one, other in zip(alone, helped, strict=True):
-        assert one.spikes.equal(other.spikes)
+        assert one.spikes.dense().equal(other.spikes.dense())
         assert one.targets.label is not None
         assert other.targets.label is not None
         assert one.targets.label.equal(other.targets.label)

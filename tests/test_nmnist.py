@@ -121,7 +121,7 @@ def test_fewer_recordings_than_published_are_used_with_a_note(tmp_path: Path, ca
         f"N-MNIST: 40 of 10,000 test recordings found in {folder / 'Test'}, using these",
     ]
     # Recording 14 is number 2 of digit 3: one event at x=3, y=2, positive, at 2 ms of 300 in 30 steps.
-    spikes = data.train.source.spikes(np.array([14]))
+    spikes = data.train.source.spikes(np.array([14])).dense()
     assert spikes.shape == (30, 1, 2, 34, 34)
     assert spikes.nonzero().tolist() == [[0, 0, 1, 2, 3]]
 
@@ -145,7 +145,7 @@ def test_real_recordings(shared_data: Path, cache: Path) -> None:
     before = sorted(path.name for path in (shared_data / "NMNIST").iterdir())
     data = NMNIST(root=str(shared_data), T=100).load(0, Quiet())
     assert (len(data.train) + len(data.val), len(data.test)) == (700, 100)
-    spikes = data.train.source.spikes(data.train.indices[:8])
+    spikes = data.train.source.spikes(data.train.indices[:8]).dense()
     assert spikes.shape == (100, 8, 2, 34, 34)
     assert set(spikes.unique().tolist()) == {0.0, 1.0}
     assert 2000 < spikes.sum() / 8 < 6000

@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from snnrun.data import Quiet
 from snnrun.data.events import EventSource
 from snnrun.data.store import EventStore, Recording, open_store
 from snnrun.errors import UserError
+from snnrun.snn import Events
 
 SHAPE = (2, 3, 4)
 FORK = multiprocessing.get_context("fork")
@@ -258,7 +260,7 @@ def test_binning_equals_a_loop_over_events(tmp_path: Path, T: int, window_us: in
     events = drawn(9, seed=3)
     source = EventSource(pack(tmp_path / "data", tmp_path / "cache", events), SHAPE, T, window_us)
     indices = np.array([8, 0, 3, 3])
-    spikes = source.spikes(indices)
+    spikes = source.spikes(indices).dense()
     assert spikes.shape == (T, 4, *SHAPE)
     assert spikes.dtype.is_floating_point
     for position, index in enumerate(indices):
@@ -272,20 +274,22 @@ def test_edges_of_steps_and_window(tmp_path: Path) -> None:
     # Steps of 1000 us: 999 is the last of step 0, 1000 the first of step 1; 3000 is past the window of three steps.
     events = [[(0, 0), (1, 999), (2, 1000), (2, 1999), (3, 2999), (4, 3000), (5, 4_000_000_000)]]
     source = EventSource(pack(tmp_path / "data", tmp_path / "cache", events), SHAPE, T=3, window_us=3000)
-    assert source.spikes(np.array([0])).reshape(3, -1).nonzero().tolist() == [[0, 0], [0, 1], [1, 2], [2, 3]]
+    assert source.spikes(np.array([0])).dense().reshape(3, -1).nonzero().tolist() == [[0, 0], [0, 1], [1, 2], [2, 3]]
 
 
-def test_the_event_list_holds_the_same_spikes_once_each_in_order(tmp_path: Path) -> None:
+def test_events_are_in_order_and_each_once(tmp_path: Path) -> None:
     store = pack(tmp_path / "data", tmp_path / "cache", drawn(6, seed=5))
     source = EventSource(store, SHAPE, T=10, window_us=10_000)
     indices = np.array([5, 2, 4])
-    events = source.event_list(indices)
-    assert [values.dtype for values in events] == [np.int32] * 3
-    step, sample, address = source.spikes(indices).reshape(10, 3, -1).nonzero().T
-    np.testing.assert_array_equal(events.step, step)
-    np.testing.assert_array_equal(events.sample, sample)
+    events = source.spikes(indices)
+    assert (events.T, events.batch_size, events.shape) == (10, 3, SHAPE)
+    sample, step, address = events.dense().reshape(10, 3, -1).permute(1, 0, 2).nonzero().T
+    np.testing.assert_array_equal(torch.stack(events.where()), torch.stack([sample, step]))
     np.testing.assert_array_equal(events.address, address)
-    assert [len(values) for values in source.event_list(indices[:0])] == [0, 0, 0]
+    again = Events.from_dense(events.dense())
+    assert again.address.equal(events.address)
+    assert again.offsets.equal(events.offsets)
+    assert source.spikes(indices[:0]).address.numel() == 0
 
 
 def test_meta_records_the_content_hash(tmp_path: Path) -> None:

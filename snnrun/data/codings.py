@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from snnrun.losses import Targets
+from snnrun.snn import Events
 
 
 def latency_table(k_max: int, t_last: int) -> np.ndarray:
@@ -53,20 +53,22 @@ class CodedImages:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def spikes(self, indices: np.ndarray) -> Tensor:
-        """Input spikes, float32 0 or 1, [T, len(indices), *shape]."""
+    def spikes(self, indices: np.ndarray) -> Events:
+        """Input spikes of the samples."""
         pixels = self.pixels[indices]
-        spikes = np.zeros((self.T, *pixels.shape), dtype=np.float32)
+        inputs = pixels[0].size
         if self.coding == "rate":
+            parts = [np.empty(0, dtype=np.int64)]
             for position, index in enumerate(indices):
-                spikes[:, position] = rate_spikes(
-                    pixels[position], self.T, self.max_rate, self.k_max, self.seed, 2 * int(index) + self.stream
-                )
+                stream = 2 * int(index) + self.stream
+                fired = rate_spikes(pixels[position], self.T, self.max_rate, self.k_max, self.seed, stream)
+                parts.append(np.flatnonzero(fired) + position * self.T * inputs)
+            keys = np.concatenate(parts)
         else:
-            step = self._table[pixels]
-            where = np.nonzero(step >= 0)
-            spikes[(step[where], *where)] = 1
-        return torch.from_numpy(spikes)
+            step = self._table[pixels.reshape(len(pixels), -1)]
+            sample, address = np.nonzero(step >= 0)
+            keys = np.sort((sample * self.T + step[sample, address]) * inputs + address)
+        return Events.from_keys(keys, self.T, len(indices), pixels.shape[1:])
 
     def targets(self, indices: np.ndarray) -> Targets:
         """Class labels of the samples."""

@@ -14,6 +14,7 @@ from snnrun.data.splits import stratified_sample, stratified_split
 from snnrun.errors import UserError
 from snnrun.losses import Targets
 from snnrun.registry import param
+from snnrun.snn import Events
 
 
 class Source(Protocol):
@@ -25,8 +26,8 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def spikes(self, indices: np.ndarray) -> Tensor:
-        """Input spikes, float32 0 or 1, [T, len(indices), *shape]."""
+    def spikes(self, indices: np.ndarray) -> Tensor | Events:
+        """Input spikes, as events or dense: float32 0 or 1, [T, len(indices), *shape]."""
 
     def targets(self, indices: np.ndarray) -> Targets:
         """Labels or target trains of the samples."""

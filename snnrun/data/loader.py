@@ -12,17 +12,23 @@ from torch.utils.data import DataLoader
 
 from snnrun.data.dataset import Split
 from snnrun.losses import Targets
+from snnrun.snn import Events
 
 
 class Batch(NamedTuple):
-    """Input spikes [T, B, *shape] and what they should be turned into."""
+    """Input spikes, as events or dense [T, B, *shape], and what they should be turned into."""
 
-    spikes: Tensor
+    spikes: Tensor | Events
     targets: Targets
+
+    @property
+    def size(self) -> int:
+        """Samples."""
+        return self.spikes.batch_size if isinstance(self.spikes, Events) else self.spikes.shape[1]
 
     def to(self, device: torch.device) -> Batch:
         label, train = (None if x is None else x.to(device, non_blocking=True) for x in self.targets)
-        return Batch(self.spikes.to(device, non_blocking=True), Targets(label, train))
+        return Batch(self.spikes.to(device), Targets(label, train))
 
 
 def shuffled(size: int, seed: int, epoch: int) -> np.ndarray:

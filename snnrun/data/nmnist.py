@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
+from snnrun.cache import cache_root
 from snnrun.data.dataset import Dataset, Source
 from snnrun.data.download import reason
 from snnrun.data.events import EventSource
 from snnrun.data.report import Reporter
-from snnrun.data.roots import cache_root, data_root
+from snnrun.data.roots import data_root
 from snnrun.data.store import Recording, open_store
 from snnrun.errors import UserError
 from snnrun.registry import param, register

@@ -23,8 +23,3 @@ def data_root(root: str | None) -> Path:
         what = "is not a folder" if path.exists() else "does not exist"
         raise UserError(f"dataset.root={root} {what}", "Name the folder that holds MNIST/ or NMNIST/, or leave it out")
     return path
-
-
-def cache_root() -> Path:
-    """$SNNRUN_CACHE, else ~/.cache/snnrun; apart from the data, which may be read-only."""
-    return Path(os.environ.get("SNNRUN_CACHE") or _HOME).expanduser()

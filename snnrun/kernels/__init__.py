@@ -1,18 +1,44 @@
-"""Kernels run the neuron's recurrences over time; all share the signatures of :mod:`snnrun.kernels.reference`."""
+"""Kernels run the neuron's recurrences over time; all share the signatures of :mod:`snnrun.kernels.reference`.
+
+A kernel is a module with ``prepare(formula)``, ``simulate`` and ``backpropagate``. It is imported when it is chosen:
+numba and Triton take their time.
+"""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from types import ModuleType
 
-from snnrun.kernels import reference
+import torch
+
+from snnrun.errors import UserError
 from snnrun.kernels.constants import NeuronConstants, unit_beta
 
-KERNELS: dict[str, ModuleType] = {"reference": reference}
+KERNELS = ("reference", "cpu", "cuda")
 
 
-def choose(name: str) -> str:
-    """The kernel that ``trainer.kernel=name`` stands for; ``auto`` takes the fastest that can run here."""
-    return "reference" if name == "auto" else name
+def choose(name: str, device: torch.device) -> str:
+    """The kernel that ``trainer.kernel=name`` stands for; ``auto`` takes the fastest that can run on the device.
+
+    Raises:
+        UserError: the kernel that was asked for cannot run there.
+    """
+    triton = importlib.util.find_spec("triton") is not None
+    if name == "auto":
+        if device.type == "cuda":
+            return "cuda" if triton else "reference"
+        return "cpu" if device.type == "cpu" else "reference"
+    if name == "cuda" and not triton:
+        raise UserError("trainer.kernel=cuda needs Triton, which is not installed", "Choose trainer.kernel=auto")
+    if name in ("cpu", "cuda") and name != device.type:
+        raise UserError(f"trainer.kernel={name} cannot run on the device {device}", "Choose trainer.kernel=auto")
+    return name
 
 
-__all__ = ["KERNELS", "NeuronConstants", "choose", "unit_beta"]
+def load(name: str) -> ModuleType:
+    """A kernel's module."""
+    return importlib.import_module(f"snnrun.kernels.{name}")
+
+
+__all__ = ["KERNELS", "NeuronConstants", "choose", "load", "unit_beta"]

@@ -95,6 +95,11 @@ def _backpropagate(
     tl.store(bias + offset, beta_bias * total, inside)
 
 
+def prepare(formula: Formula) -> Formula:
+    """What :func:`backpropagate` takes as a method's formula: the formula itself."""
+    return formula
+
+
 def simulate(current: Tensor, bias: Tensor | None, c: NeuronConstants) -> Forward:
     """Run the neuron over all steps; equations in :func:`snnrun.kernels.reference.simulate`.
 

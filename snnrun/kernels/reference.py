@@ -37,6 +37,11 @@ class Backward(NamedTuple):
     bias: Tensor
 
 
+def prepare(formula: Formula) -> Formula:
+    """What :func:`backpropagate` takes as a method's formula: the formula itself."""
+    return formula
+
+
 def simulate(current: Tensor, bias: Tensor | None, c: NeuronConstants) -> Forward:
     """Run the neuron over all steps.
 

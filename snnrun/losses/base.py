@@ -46,8 +46,17 @@ class Loss:
         """Steps that count for the no-spike remedy: T, unless the loss needs no more than the first spikes."""
         return s.shape[0]
 
-    def rate_penalty(self, hidden: Sequence[Spikes], batch_size: int) -> Tensor | float:
-        """r / B * (spikes of all hidden layers); gives gS += r / B at every step of hidden layers."""
+    @property
+    def needs_first_spikes_only(self) -> bool:
+        """Whether nothing after the first spike of every output counts, so that a simulation may end there."""
+        return False
+
+    def rate_penalty(self, hidden: Sequence[Tensor], batch_size: int) -> Tensor | float:
+        """r / B * (spikes of all hidden layers); gives gS += r / B at every step of hidden layers.
+
+        Args:
+            hidden: spikes of each hidden layer in the whole batch, scalars.
+        """
         if not self.rate_weight or not hidden:
             return 0.0
-        return self.rate_weight / batch_size * torch.stack([layer.s.sum(0).sum() for layer in hidden]).sum()
+        return self.rate_weight / batch_size * torch.stack(list(hidden)).sum()

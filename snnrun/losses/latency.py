@@ -42,6 +42,10 @@ class Latency(Loss):
         silent = F.relu(1 - label_count).sum()
         return ce + self.lambda_nospike / batch_size * silent
 
+    @property
+    def needs_first_spikes_only(self) -> bool:
+        return not self.rate_weight
+
     def term(self, s: Tensor) -> int:
         """The step by which every output of every sample has fired; T if one stays silent or spikes are penalised."""
         if self.rate_weight:

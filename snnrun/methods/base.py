@@ -38,6 +38,11 @@ class Method:
         """
         return frozenset({"activation", "timing"})
 
+    @property
+    def has_weight_hook(self) -> bool:
+        """Whether the method changes weight gradients; what its hook is shown is not computed otherwise."""
+        return type(self).adjust_weight_gradient is not Method.adjust_weight_gradient
+
     def membrane_gradient(self, gs: Tensor, gt: Tensor, v: Tensor, s: Tensor, slope: Tensor) -> Tensor:
         """dL/dV, element by element.
 

@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from snnrun.snn.architecture import LayerSpec
+from snnrun.snn.events import Events
 from snnrun.snn.layers import POOLS, Conv, Dense, Flatten, Synapse
 from snnrun.snn.neuron import Neuron
 from snnrun.snn.spikes import Spikes
-
-
-class LayerTrace(NamedTuple):
-    """What one spiking layer saw and did: its synapse, the input to its synapse (after pooling), its spikes."""
-
-    synapse: Synapse
-    input: Tensor
-    spikes: Spikes
-
-
-class Trace(NamedTuple):
-    """One forward pass; a :class:`LayerTrace` per spiking layer, the output layer last."""
-
-    layers: tuple[LayerTrace, ...]
-
-    @property
-    def output(self) -> Spikes:
-        """Spikes of the output layer, [T, B, classes]."""
-        return self.layers[-1].spikes
-
-    @property
-    def hidden(self) -> tuple[LayerTrace, ...]:
-        return self.layers[:-1]
+from snnrun.snn.trace import DenseTrace, LayerTrace, Trace, term
 
 
 class Network(nn.Module):
@@ -50,28 +28,52 @@ class Network(nn.Module):
         self.specs = tuple(specs)
         self.neuron = neuron
         self.stages = nn.ModuleList(_build(spec) for spec in specs)
+        self._steps_needed: int | None = None  # by the last pass that was allowed to end early
 
     @property
     def synapses(self) -> list[Synapse]:
         """The weighted layers, input to output."""
         return [stage for stage in self.stages if isinstance(stage, Synapse)]
 
-    def forward(self, spikes: Tensor) -> Trace:
+    def forward(self, spikes: Tensor | Events, until_fired: bool = False) -> Trace:
         """Simulate all steps.
 
         Args:
-            spikes: input, [T, B, *input shape], 0 or 1.
+            spikes: input, 0 or 1, as events or dense [T, B, *input shape].
+            until_fired: the caller needs no more than the first spike of every output neuron (latency loss). Where
+                that is faster, the simulation ends once all have fired, and the steps after it are left silent.
         """
-        x = Spikes(spikes)
-        layers = []
+        if self._runs_on_events():
+            return self._on_events(spikes if isinstance(spikes, Events) else Events.from_dense(spikes), until_fired)
+        x = Spikes(spikes.dense() if isinstance(spikes, Events) else spikes)
+        layers: list[LayerTrace] = []
         for stage in self.stages:
             if isinstance(stage, Synapse):
                 seen = x.s
                 x = self.neuron(*stage.currents(x), stage.bias_per_neuron())
-                layers.append(LayerTrace(stage, seen, x))
+                layers.append(DenseTrace(stage, seen, x))
             else:
                 x = stage(x)
-        return Trace(tuple(layers))
+        return Trace(tuple(layers), x, x.s.shape[0])
+
+    def _runs_on_events(self) -> bool:
+        """Whether all layers are dense and the kernel knows chains of them; a formula left to torch rules it out."""
+        return (
+            getattr(self.neuron.kernel, "ON_EVENTS", False)
+            and all(spec.kind in ("dense", "flatten") for spec in self.specs)
+            and not (torch.is_grad_enabled() and self.neuron.formula_is_torch)
+        )
+
+    def _on_events(self, events: Events, until_fired: bool) -> Trace:
+        from snnrun.snn import fused
+
+        T = events.T
+        likely = None if self._steps_needed is None or self._steps_needed > 0.8 * T else self._steps_needed + T // 16
+        chain = [stage for stage in self.stages if isinstance(stage, Dense)]
+        trace = fused.run(self.neuron, chain, events, until_fired, likely if until_fired else None)
+        if until_fired:
+            self._steps_needed = term(trace.output.s)
+        return trace
 
 
 def _build(spec: LayerSpec) -> nn.Module:
@@ -80,9 +82,3 @@ def _build(spec: LayerSpec) -> nn.Module:
     if spec.kind == "conv":
         return Conv(spec.in_shape[0], spec.out_shape[0], spec.kernel)
     return Flatten() if spec.kind == "flatten" else POOLS[spec.kind](spec.kernel)
-
-
-@torch.no_grad()
-def silent_shares(trace: Trace) -> list[float]:
-    """Per spiking layer, the share of its neurons without a single spike in the whole batch."""
-    return [1 - layer.spikes.s.any(0).any(0).float().mean().item() for layer in trace.layers]

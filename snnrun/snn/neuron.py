@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +27,16 @@ class Neuron:
     def __init__(self, constants: NeuronConstants, method: Method, kernel: ModuleType) -> None:
         self.constants, self.method, self.kernel = constants, method, kernel
         self.reads_timing = "timing" in method.channels
+
+    @cached_property
+    def formula(self) -> Any:
+        """The method's formula as the kernel takes it; prepared when the first gradient is computed."""
+        return self.kernel.prepare(self.method.membrane_gradient)
+
+    @property
+    def formula_is_torch(self) -> bool:
+        """Whether the kernel leaves the method's formula to torch."""
+        return callable(self.formula)
 
     def __call__(self, current: Tensor, timing_current: Tensor | None, bias: Tensor | None) -> Spikes:
         """Run all steps.
@@ -57,7 +68,7 @@ class _NeuronFunction(torch.autograd.Function):
         *saved, bias = ctx.saved_tensors
         neuron: Neuron = ctx.neuron
         result = neuron.kernel.backpropagate(
-            neuron.method.membrane_gradient, gs, gt, Forward(*saved), neuron.constants, ctx.needs_input_grad[1]
+            neuron.formula, gs, gt, Forward(*saved), neuron.constants, ctx.needs_input_grad[1]
         )
         grad_bias = result.bias.sum(0).sum_to_size(bias.shape) if ctx.needs_input_grad[2] else None
         return result.current, result.timing_current, grad_bias, None

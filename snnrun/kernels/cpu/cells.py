@@ -1,0 +1,126 @@
+"""Compiled recurrences on dense currents, for layers whose synapses are a library's: convolutions and what follows.
+
+Arrays are [T, cells], a cell being one neuron of one sample. Tasks are blocks of cells as in
+:mod:`snnrun.kernels.cpu.loops`; the last block ends with the last cell and may overlap the one before it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from snnrun.kernels.cpu.loops import (
+    BIAS,
+    DEP,
+    DRIVE,
+    E1,
+    E2,
+    GI,
+    GS,
+    GT,
+    V_BEFORE,
+    V_NOW,
+    V_OUT,
+    H,
+    I,
+    U,
+    X,
+    _compile,
+    _derive,
+    _reverse,
+    _reverse_timing,
+    _step,
+    f32,
+)
+from snnrun.kernels.cpu.vector import call, claim
+
+
+@_compile
+def _load(block: Any, rows: Any, row: Any, source: Any, t: Any, first: Any) -> None:
+    # unsigned, or numba's handling of negative indices keeps the loop scalar
+    for j in range(16 * len(block)):
+        rows[row, j] = source[t, first + np.uint64(j)]
+
+
+@_compile
+def _store(block: Any, rows: Any, row: Any, out: Any, t: Any, first: Any) -> None:
+    for j in range(16 * len(block)):
+        out[t, first + np.uint64(j)] = rows[row, j]
+
+
+@_compile
+def _store_spikes(block: Any, rows: Any, out: Any, t: Any, first: Any) -> None:
+    for j in range(16 * len(block)):
+        out[t, first + np.uint64(j)] = f32(1) if rows[V_OUT, j] >= f32(1) else f32(0)
+
+
+@_compile
+def simulate(block: Any, counter: Any, current: Any, drive: Any, constants: Any, spikes: Any, potential: Any) -> None:
+    """``current`` [T, cells], ``drive`` [1, cells] -> ``spikes``, ``potential``."""
+    T, cells = current.shape
+    W = 16 * len(block)
+    alpha_i, alpha_v, beta_i, beta_v = constants[0], constants[1], constants[2], constants[3]
+    rows = np.zeros((5, W), np.float32)
+    while True:
+        task = claim(counter)
+        if task * W >= cells:
+            break
+        first = np.uint64(min(task * W, cells - W))
+        for row in (I, U):
+            for j in range(W):
+                rows[row, j] = f32(0)
+        _load(block, rows, DRIVE, drive, 0, first)
+        for t in range(T):
+            _load(block, rows, X, current, t, first)
+            _step(block, rows, alpha_i, alpha_v, beta_i, beta_v)
+            _store(block, rows, V_OUT, potential, t, first)
+            _store_spikes(block, rows, spikes, t, first)
+
+
+@_compile
+def backpropagate(
+    block: Any,
+    counter: Any,
+    formula: Any,
+    params: Any,
+    constants: Any,
+    gs: Any,
+    gt: Any,
+    potential: Any,
+    current: Any,
+    timing_current: Any,
+    bias: Any,
+) -> None:
+    """All [T, cells] but ``bias`` [1, cells]; ``timing_current`` without an element where nobody asks for it."""
+    T, cells = potential.shape
+    W = 16 * len(block)
+    alpha_i, alpha_v, beta = constants[0], constants[1], constants[2] * constants[3]
+    timing, reads_timing = timing_current.size > 0, gt.size > 0
+    rows = np.zeros((14, W), np.float32)
+    while True:
+        task = claim(counter)
+        if task * W >= cells:
+            break
+        first = np.uint64(min(task * W, cells - W))
+        for row in (GT, DEP, GI, E1, E2, H, BIAS):
+            for j in range(W):
+                rows[row, j] = f32(0)
+        _load(block, rows, V_NOW, potential, T - 1, first)
+        for t in range(T - 1, -1, -1):
+            if t > 0:
+                _load(block, rows, V_BEFORE, potential, t - 1, first)
+            else:
+                for j in range(W):
+                    rows[V_BEFORE, j] = f32(0)
+            _derive(block, rows)
+            _load(block, rows, GS, gs, t, first)
+            if reads_timing:
+                _load(block, rows, GT, gt, t, first)
+            call(formula, rows, params)
+            _reverse(block, rows, alpha_i, alpha_v, beta)
+            _store(block, rows, GI, current, t, first)
+            if timing:
+                _reverse_timing(block, rows, alpha_i, alpha_v, beta)
+                _store(block, rows, E2, timing_current, t, first)
+        _store(block, rows, BIAS, bias, 0, first)
