@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 from bench import limit
-from bench.cases import CASES, Case, larger
+from bench.cases import CASES, Case, larger, make_spikes
 from bench.measure import Arm, Worker, WorkerFailed, interleave
 from bench.report import PASSES, PEERS, Row, comparison, plot, write_json
 from rich.console import Console
@@ -51,7 +51,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", nargs="+", type=positive, help="batch sizes instead of the cases' own")
     parser.add_argument("--rounds", type=positive, help="default 5, with --quick 3")
     parser.add_argument("--threads", type=positive, default=available_cores(), help="default: all cores")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the peers run (default cpu)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of peers and limit (default cpu)")
     parser.add_argument("--data", type=Path, default=None, help="folder with MNIST and NMNIST; default: drawn spikes")
     parser.add_argument("--quick", action="store_true", help="under two minutes: smallest batches, dense networks")
     parser.add_argument("--scaling", action="store_true", help="also: twice the inputs, steps and batch (ours only)")
@@ -137,12 +137,29 @@ class Benchmark:
         for name in PASSES:
             for impl in self.options.impls:
                 if impl in self.missing:
-                    self.rows.append(Row(case, impl, name, None, None, None, failure=self.missing[impl]))
+                    self.rows.append(empty_row(case, impl, self.device_of(impl), name, self.missing[impl]))
                 elif impl == "limit":
-                    self.rows.append(limit_row(case, name, rates))
+                    self.rows.append(limit_row(case, self.options.device, name, rates))
                 else:
-                    self.rows.append(row_of(arms[impls.index(impl)], name))
+                    self.rows.append(self.row_of(arms[impls.index(impl)], name))
         self.rates += rates
+        self.write()
+
+    def device_of(self, impl: str) -> str:
+        if impl.startswith("snnrun-"):
+            return "cuda" if impl == "snnrun-cuda" else "cpu"
+        return str(self.options.device)
+
+    def row_of(self, arm: Arm, name: str) -> Row:
+        impl, timing = arm.worker.impl, arm.timing(name)
+        if timing is None:
+            return empty_row(arm.case, impl, self.device_of(impl), name, f"failed: {arm.failure}")
+        return Row(arm.case, impl, self.device_of(impl), name, *timing, arm.hidden_spikes)
+
+    def write(self) -> None:
+        """After every case, so that an interrupted run leaves what it has."""
+        if self.options.out is not None:
+            write_json(self.rows, self.options.out)
 
     def measure_rates(self) -> limit.Rates:
         return limit.Rates(**self.workers["limit"].ask("rates", seconds=self.options.seconds / 2))
@@ -161,7 +178,7 @@ class Benchmark:
             rounds = zip(arm.rounds[name], base.rounds[name], strict=True)
             ratio = statistics.median(late / early for (late, _), (early, _) in rounds)
             table.add_row(*where, f"{before.ms:.4g}", f"{after.ms:.4g}", f"{ratio:.2f}", f"{bar:.2f}")
-        self.rows += [row_of(arm, name)._replace(name="train") for arm in arms]
+        self.rows += [self.row_of(arm, name)._replace(name="train") for arm in arms]
 
     def scaling(self, cases: list[Case]) -> None:
         """Forward, loss and backward of larger inputs, windows and batches."""
@@ -189,21 +206,18 @@ class Benchmark:
         self.console.print(table)
 
 
-def row_of(arm: Arm, name: str) -> Row:
-    timing = arm.timing(name)
-    if timing is None:
-        return Row(arm.case, arm.worker.impl, name, None, None, None, failure=f"failed: {arm.failure}")
-    return Row(arm.case, arm.worker.impl, name, *timing, arm.hidden_spikes)
+def empty_row(case: Case, impl: str, device: str, name: str, failure: str) -> Row:
+    return Row(case, impl, device, name, None, None, None, failure=failure)
 
 
-def limit_row(case: Case, name: str, rates: list[limit.Rates]) -> Row:
+def limit_row(case: Case, device: str, name: str, rates: list[limit.Rates]) -> Row:
     """The limit at the median rates; its spread comes from the spread of the rates."""
     costs = [limit.cost(case, name == "train", each) for each in (limit.median_rates(rates), *rates)]
     middle, *each = (
         max(limit.milliseconds(cost, rate))
         for cost, rate in zip(costs, (limit.median_rates(rates), *rates), strict=True)
     )
-    return Row(case, "limit", name, middle, max(each) - min(each), costs[0].memory / 1e6)
+    return Row(case, "limit", device, name, middle, max(each) - min(each), costs[0].memory / 1e6)
 
 
 def limit_table(cases: list[Case], rates: limit.Rates) -> Table:
@@ -225,6 +239,10 @@ def main() -> int:
     benchmark = Benchmark(options, console)
     cases = chosen_cases(options)
     try:
+        for case in cases:
+            if case.data:
+                make_spikes(case)  # data that is missing ends the run here, not in every worker
+        benchmark.write()
         benchmark.start()
         for case in cases:
             benchmark.compare(case)
@@ -241,7 +259,7 @@ def main() -> int:
         if options.own_method:
             benchmark.own_method(cases)
         if options.out is not None:
-            write_json(benchmark.rows, options.out)
+            benchmark.write()
             plot(compared, options.out.with_suffix(".png"))
     except (UserError, WorkerFailed) as error:
         print(f"benchmark: error: {error}", file=sys.stderr)

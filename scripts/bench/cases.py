@@ -112,6 +112,8 @@ def _real_spikes(case: Case) -> tuple[Tensor, Tensor]:
     source, _ = dataset.sources(0, Quiet())
     if math.prod(dataset.shape) != math.prod(case.shape):
         raise UserError(f"--data: {case.name} needs inputs that no data set has", "Leave --data out")
+    if case.batch > len(source):
+        raise UserError(f"--batch {case.batch} is more than the {len(source)} samples at {case.data}")
     indices = np.random.default_rng(0).choice(len(source), case.batch, replace=False)
     labels = source.targets(indices).label
     return source.spikes(indices).view(case.T, case.batch, *case.shape), labels

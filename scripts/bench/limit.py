@@ -60,29 +60,41 @@ class Cost(NamedTuple):
     memory: float
 
 
-def measure_rates(seconds: float) -> Rates:
-    """The best of several attempts at each rate, ``seconds`` long each."""
-    source = torch.ones(_COPY_BYTES // _FLOAT)
+def measure_rates(seconds: float, device: str) -> Rates:
+    """The best of several attempts at each rate, ``seconds`` long each, in float32.
+
+    On a GPU the matrix rate (without tensor cores: the same units) stands for the element-wise one, too.
+    """
+    source = torch.ones(_COPY_BYTES // _FLOAT, device=device)
     target = torch.empty_like(source)
-    a, b = torch.ones(_MATRIX, _MATRIX), torch.ones(_MATRIX, _MATRIX)
+    size = _MATRIX if device == "cpu" else 8 * _MATRIX
+    a = torch.ones(size, size, device=device)
     out = torch.empty_like(a)
-    threads = torch.get_num_threads()
-    sweep = _element_kernel()
-    return Rates(
-        bandwidth=2 * _COPY_BYTES / _fastest(lambda: target.copy_(source), seconds),
-        matrix=2 * _MATRIX**3 / _fastest(lambda: torch.mm(a, b, out=out), seconds),
-        elements=2.0 * _MULTIPLY_ADDS * _BLOCK * _SWEEPS * threads / _fastest(lambda: sweep(threads, _SWEEPS), seconds),
-    )
+    bandwidth = 2 * _COPY_BYTES / _fastest(lambda: target.copy_(source), seconds)
+    matrix = 2 * size**3 / _fastest(lambda: torch.mm(a, a, out=out), seconds)
+    if device != "cpu":
+        return Rates(bandwidth, matrix, matrix)
+    threads, sweep = torch.get_num_threads(), _element_kernel()
+    operations = 2 * _MULTIPLY_ADDS * _BLOCK * _SWEEPS * threads
+    return Rates(bandwidth, matrix, operations / _fastest(lambda: sweep(threads, _SWEEPS), seconds))
 
 
 def _fastest(function: Callable[[], object], seconds: float) -> float:
     function()
     times: list[float] = []
     while not times or sum(times) < seconds:
+        synchronize()
         started = time.perf_counter()
         function()
+        synchronize()
         times.append(time.perf_counter() - started)
     return min(times)
+
+
+def synchronize() -> None:
+    """Wait for the GPU, where there is one in use."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 _compiled: list[Callable[[int, int], float]] = []

@@ -30,6 +30,7 @@ class Row(NamedTuple):
 
     case: Case
     impl: str
+    device: str  # cpu or cuda: times are compared on one device only
     name: str  # "train" or "infer"
     ms: float | None
     spread_ms: float | None
@@ -104,7 +105,8 @@ def _limit(rows: list[Row], like: Row) -> float | None:
 
 
 def _beside(rows: list[Row], like: Row) -> list[Row]:
-    return [row for row in rows if row.case == like.case and row.name == like.name]
+    where = (like.case, like.name, like.device)
+    return [row for row in rows if (row.case, row.name, row.device) == where]
 
 
 def _ratio(value: float) -> str:
@@ -155,7 +157,8 @@ def plot(rows: list[Row], path: Path) -> None:
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1].set_xticks(range(len(cases)), [f"{case.name}\nT={case.T}, batch {case.batch}" for case in cases])
-    axes[-1].tick_params(axis="x", length=0)
+    for axis in axes:
+        axis.tick_params(axis="x", length=0)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(impls), frameon=False)
     figure.supxlabel("labels: time of the fastest peer over this one's", fontsize=8)
     figure.savefig(path, dpi=150)

@@ -29,6 +29,7 @@ from .peers import PACKAGES, Peer
 
 _CALIBRATION = 4  # samples on which the scale of the weights is sought
 _BISECTIONS = 14
+_NEAR = 0.05
 _MB = 1e6
 
 
@@ -55,7 +56,10 @@ class Job:
                 scale = math.sqrt(low * high)
                 weight.copy_(scale * default)
                 s = self.net.layer_spikes(x)[layer]
-                low, high = (scale, high) if s.sum() < rate * s[0].numel() else (low, scale)
+                reached = s.sum().item() / (rate * s[0].numel())
+                if abs(reached - 1) < _NEAR:
+                    break
+                low, high = (scale, high) if reached < 1 else (low, scale)
 
     @torch.no_grad()
     def hidden_spikes(self) -> float:
@@ -74,7 +78,7 @@ class Job:
         return times
 
     def _timed(self, name: str) -> float:
-        _synchronize(self.net.device)
+        limit.synchronize()
         started = time.perf_counter()
         if name == "infer":
             with torch.no_grad():
@@ -83,12 +87,12 @@ class Job:
             self.net.gradient(self.x, self.labels)
         else:
             self.net.train(self.x, self.labels)
-        _synchronize(self.net.device)
+        limit.synchronize()
         return (time.perf_counter() - started) * 1e3
 
 
 class Worker:
-    """Answers requests; ``device`` is where peers run."""
+    """Answers requests; ``device`` is where peers run and the limit is measured."""
 
     def __init__(self, impl: str, device: str) -> None:
         self.impl, self.device = impl, device
@@ -103,7 +107,7 @@ class Worker:
             except ImportError as error:
                 return {"error": "not installed" if error.name == PACKAGES[self.impl] else f"cannot import: {error}"}
         if self.impl == "limit":
-            limit.measure_rates(seconds=0.01)
+            limit.measure_rates(0.0, self.device)
         else:
             self.load("warm-up", CASES["tiny"][0].to_json(), "hybrid")
             for name in ("infer", "train"):
@@ -130,15 +134,10 @@ class Worker:
         return {}
 
     def rates(self, seconds: float) -> dict[str, Any]:
-        return limit.measure_rates(seconds)._asdict()
+        return limit.measure_rates(seconds, self.device)._asdict()
 
     def device_of(self) -> torch.device:
         return torch.device("cuda" if self.impl == "snnrun-cuda" or "cuda" in self.device else "cpu")
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def _release() -> None:
