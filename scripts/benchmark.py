@@ -97,16 +97,19 @@ class Benchmark:
         self.rates: list[limit.Rates] = []
 
     def start(self) -> None:
-        for impl in self.options.impls:  # all import at the same time
+        self.status("starting")
+        for impl in self.options.impls:  # all at the same time
             self.workers[impl] = Worker(impl, self.options.device, self.options.threads)
+            self.workers[impl].send("start")
         for impl, worker in self.workers.items():
-            self.status(f"starting {impl}")
             try:
-                worker.ask("start")
+                worker.receive()
             except WorkerFailed as failure:
                 self.missing[impl] = str(failure)
 
     def close(self) -> None:
+        for worker in self.workers.values():
+            worker.stop()
         for worker in self.workers.values():
             worker.close()
 

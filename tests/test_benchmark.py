@@ -19,7 +19,7 @@ def benchmark(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_rows_table_and_plot(tmp_path: Path) -> None:
     out = tmp_path / "new" / "speed.json"
-    result = benchmark("--cases", "tiny", "--quick", "--rounds", 2, "--threads", 1, "--out", out)
+    result = benchmark("--cases", "tiny", "--quick", "--rounds", 1, "--threads", 1, "--out", out)
     assert result.returncode == 0, result.stderr
     rows = json.loads(out.read_text())
     measured = {row["impl"] for row in rows}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
@@ -46,13 +47,17 @@ class Worker:
         Raises:
             WorkerFailed: it could not, or the process is gone.
         """
+        self.send(do, **arguments)
+        return self.receive()
+
+    def send(self, do: str, **arguments: Any) -> None:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # receive() says why
             print(json.dumps({"do": do, **arguments}), file=self._process.stdin, flush=True)
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
+
+    def receive(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
         if not line:
             code = self._process.wait()
             raise WorkerFailed("killed (out of memory?)" if code == -9 else f"its process ended with code {code}")
@@ -61,9 +66,14 @@ class Worker:
             raise WorkerFailed(reply["error"])
         return reply
 
+    def stop(self) -> None:
+        """Let it end; :meth:`close` waits until it has."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+
     def close(self) -> None:
-        if self._process.stdin is not None and not self._process.stdin.closed:
-            self._process.stdin.close()  # ends its loop
+        self.stop()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
