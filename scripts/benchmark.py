@@ -5,8 +5,8 @@
 
 Every implementation runs in a process of its own; they take turns, round after round, on the same shapes, input and
 optimizer, with weights scaled until hidden neurons fire equally often. Shown are the median over rounds, the spread
-(largest less smallest round), the growth of peak memory over that before the case was built, and the ratio to the
-fastest peer and to the limit (scripts/bench/limit.py). Pass "train" is forward, loss, backward and optimizer; "infer"
+(interquartile range), the growth of peak memory over that before the case was built, and the ratio to the fastest peer
+and to the limit (scripts/bench/limit.py). Pass "train" is forward, loss, backward and optimizer; "infer"
 forward without gradients. A peer that is not installed is said so and left out of FILE.json.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from bench import limit
 from bench.cases import CASES, Case, larger, make_spikes
-from bench.measure import Arm, Worker, WorkerFailed, interleave
+from bench.measure import Arm, Worker, WorkerFailed, interleave, spread
 from bench.report import PASSES, PEERS, Row, comparison, plot, write_json
 from rich.console import Console
 from rich.table import Table
@@ -130,22 +130,18 @@ class Benchmark:
         self.status(f"{case.name}, T={case.T}, batch {case.batch}")
         impls = self.running([impl for impl in self.options.impls if impl != "limit"])
         arms = [Arm(self.workers[impl], case) for impl in impls]
-        rates: list[limit.Rates] = []
-        if self.running(["limit"]):
-            rates = [self.measure_rates() for _ in range(2)]
+        self.measure_rates()
         # memory of inference comes before gradients and Adam's state exist
         interleave(arms, PASSES[::-1], self.options.rounds, self.options.seconds)
-        if rates:
-            rates += [self.measure_rates()]
+        self.measure_rates()
         for name in PASSES:
             for impl in self.options.impls:
                 if impl in self.missing:
                     self.rows.append(empty_row(case, impl, self.device_of(impl), name, self.missing[impl]))
                 elif impl == "limit":
-                    self.rows.append(limit_row(case, self.options.device, name, rates))
+                    self.rows.append(limit_row(case, self.options.device, name, self.rates))
                 else:
                     self.rows.append(self.row_of(arms[impls.index(impl)], name))
-        self.rates += rates
         self.write()
 
     def device_of(self, impl: str) -> str:
@@ -164,8 +160,9 @@ class Benchmark:
         if self.options.out is not None:
             write_json(self.rows, self.options.out)
 
-    def measure_rates(self) -> limit.Rates:
-        return limit.Rates(**self.workers["limit"].ask("rates", seconds=self.options.seconds / 2))
+    def measure_rates(self) -> None:
+        if self.running(["limit"]):
+            self.rates.append(limit.Rates(**self.workers["limit"].ask("rates", seconds=self.options.seconds / 2)))
 
     def ratios(self, base: Arm, others: list[tuple[Arm, str, float]], name: str, table: Table) -> None:
         """Times of other arms over that of the base, round by round, beside their bars; all interleaved."""
@@ -214,13 +211,14 @@ def empty_row(case: Case, impl: str, device: str, name: str, failure: str) -> Ro
 
 
 def limit_row(case: Case, device: str, name: str, rates: list[limit.Rates]) -> Row:
-    """The limit at the median rates; its spread comes from the spread of the rates."""
-    costs = [limit.cost(case, name == "train", each) for each in (limit.median_rates(rates), *rates)]
-    middle, *each = (
-        max(limit.milliseconds(cost, rate))
-        for cost, rate in zip(costs, (limit.median_rates(rates), *rates), strict=True)
-    )
-    return Row(case, "limit", device, name, middle, max(each) - min(each), costs[0].memory / 1e6)
+    """The limit at the best rates so far in this run; its spread is what each measurement of them would have given."""
+    best, *each = (milliseconds(case, name, rate) for rate in (limit.best_rates(rates), *rates))
+    memory = limit.cost(case, name == "train", rates[0]).memory
+    return Row(case, "limit", device, name, best, spread(each), memory / 1e6)
+
+
+def milliseconds(case: Case, name: str, rates: limit.Rates) -> float:
+    return max(limit.milliseconds(limit.cost(case, name == "train", rates), rates))
 
 
 def limit_table(cases: list[Case], rates: limit.Rates) -> Table:
@@ -251,7 +249,7 @@ def main() -> int:
             benchmark.compare(case)
         console.print(comparison(benchmark.rows))
         if benchmark.rates:
-            rates = limit.median_rates(benchmark.rates)
+            rates = limit.best_rates(benchmark.rates)
             console.print()
             console.print(limit_table(cases, rates))
             measured = f"{rates.bandwidth / 1e9:.1f} GB/s, matrix {rates.matrix / 1e9:.0f} Gflop/s"

@@ -66,9 +66,7 @@ def test_ratios_of_scaling_and_of_a_method_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--cases", "nothing"], "--cases"),
         (["--out", "speed.txt"], ".json"),
-        (["--threads", "0"], "--threads"),
         (["--cases", "nmnist", "--data", "/nowhere"], "/nowhere"),
     ],
 )

@@ -84,11 +84,19 @@ class Worker:
 
 
 class Timing(NamedTuple):
-    """Median over rounds of each round's median, largest less smallest round, and the peak of memory; None: unknown."""
+    """Median over rounds of each round's median, their spread, and the peak of memory; None: unknown."""
 
     ms: float
     spread_ms: float
     peak_mb: float | None
+
+
+def spread(values: Sequence[float]) -> float:
+    """Interquartile range: one round that something else disturbed does not decide it."""
+    if len(values) < 2:
+        return 0.0
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return high - low
 
 
 @dataclass
@@ -108,7 +116,7 @@ class Arm:
             return None
         times = [ms for ms, _ in self.rounds[name]]
         peaks = [peak for _, peak in self.rounds[name] if peak is not None]
-        return Timing(statistics.median(times), max(times) - min(times), max(peaks) if peaks else None)
+        return Timing(statistics.median(times), spread(times), max(peaks) if peaks else None)
 
 
 def interleave(arms: Sequence[Arm], passes: Sequence[str], rounds: int, seconds: float) -> None:

@@ -140,23 +140,23 @@ def plot(rows: list[Row], path: Path) -> None:
             x = [cases.index(case) - 0.42 + width * (position + 0.5) for case in bars]
             heights = [row.ms for row in bars.values()]
             spreads = [(row.spread_ms or 0.0) / 2 for row in bars.values()]
-            label = impl.removesuffix("-reference") + (" (reference)" if impl.endswith("-reference") else "")
-            axis.bar(x, heights, width * 0.92, color=_COLOURS[impl], label=label, yerr=spreads, ecolor="#00000070")
+            axis.bar(x, heights, width * 0.92, color=_COLOURS[impl], label=impl, yerr=spreads, ecolor="#00000070")
             for left, row in zip(x, bars.values(), strict=True):
                 peer = fastest_peer(rows, row)
                 if impl != "limit" and peer:
                     top = row.ms + (row.spread_ms or 0.0) / 2
-                    style = {"ha": "center", "va": "bottom", "fontsize": 7}
-                    axis.annotate(_ratio(peer / row.ms), (left, top), (0, 2), textcoords="offset points", **style)
+                    style = {"ha": "center", "va": "bottom", "fontsize": 8, "rotation": 90}
+                    axis.annotate(_ratio(peer / row.ms), (left, top), (0, 3), textcoords="offset points", **style)
         axis.set_yscale("log")
         low, high = axis.get_ylim()
-        axis.set_ylim(low, high * 1.6)  # room for the labels
+        axis.set_ylim(low, high * 3)  # room for the labels
         axis.set_ylabel("ms per batch")
         axis.set_title(titles[name], fontsize=10, loc="left")
         axis.grid(axis="y", alpha=0.3)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1].set_xticks(range(len(cases)), [f"{case.name}\nT={case.T}, batch {case.batch}" for case in cases])
+    axes[-1].set_xlim(-0.6, len(cases) - 0.4)
     for axis in axes:
         axis.tick_params(axis="x", length=0)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(impls), frameon=False)
