@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from snnrun.kernels.cpu import dense as engine
-from snnrun.kernels.cpu.buffers import Buffers
 from snnrun.snn.events import Events
 from snnrun.snn.layers import Dense, Synapse
 from snnrun.snn.neuron import Neuron
@@ -55,7 +54,8 @@ def run(neuron: Neuron, synapses: Sequence[Dense], events: Events, until_fired: 
     for index, (synapse, record, total) in enumerate(zip(synapses, done.records, totals, strict=True)):
         layer_inputs = done.records[index - 1].events if index else inputs
         layers.append(EventTrace(synapse, layer_inputs, record, total))
-    return Trace(tuple(layers), Spikes(s, t if neuron.reads_timing else None), done.records[-1].steps)
+    output = Spikes(s, t if neuron.reads_timing else None)
+    return Trace(tuple(layers), output, done.records[-1].steps)
 
 
 class EventTrace(LayerTrace):
@@ -87,9 +87,8 @@ class _Chain(torch.autograd.Function):
     def forward(ctx: Any, done: _Pass, *parameters: Tensor) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
         constants, T, B = done.neuron.constants, done.T, done.inputs.offsets.shape[0]
-        memory = Buffers()
         for synapse in done.synapses:
-            done.layers.append(engine.pack_layer(synapse.weight, synapse.bias, constants, memory))
+            done.layers.append(engine.layout(synapse.weight, synapse.bias, constants))
             done.records.append(engine.new_record(done.layers[-1].blocks, T, B, done.keep))
         stop = min(done.first_piece, T)
         while True:
@@ -97,12 +96,12 @@ class _Chain(torch.autograd.Function):
             for layer, record in zip(done.layers, done.records, strict=True):
                 engine.advance(layer, inputs, record, constants, stop)
                 inputs = record.events
-            if stop == T or (done.until_fired and engine.all_fired(done.records[-1])):
+            if stop == T or (done.until_fired and engine.steps_needed(done.records[-1]) <= stop):
                 break
             stop = min(T, stop + -(-T // _PIECE))
         for record in done.records:
             engine.close(record)
-        ctx.done, ctx.memory = done, memory
+        ctx.done = done
         ctx.save_for_backward(*parameters)
         s = engine.output_spikes(done.records[-1])
         totals = [torch.tensor(float(record.ends.sum())) for record in done.records]

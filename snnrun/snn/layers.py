@@ -24,10 +24,9 @@ class Synapse(nn.Module):
 
     def __init__(self, weight_shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(weight_shape))
+        bound = 1 / math.sqrt(math.prod(weight_shape[1:]))
+        self.weight = nn.Parameter(self._stored(torch.empty(weight_shape).uniform_(-bound, bound)))
         self.bias = nn.Parameter(torch.zeros(weight_shape[0]))
-        bound = 1 / math.sqrt(self.fan_in)
-        nn.init.uniform_(self.weight, -bound, bound)
 
     @property
     def fan_in(self) -> int:
@@ -37,6 +36,11 @@ class Synapse(nn.Module):
         """Synaptic current W s and timing current W (s * t), both [T, B, ...]."""
         timing = None if x.t is None else self._map(x.s.detach() * x.t, self.weight.detach())
         return self._map(x.s, self.weight), timing
+
+    @staticmethod
+    def _stored(weight: Tensor) -> Tensor:
+        """The weights as they lie in memory."""
+        return weight
 
     def bias_per_neuron(self) -> Tensor:
         """The bias, shaped to broadcast against the current of one step."""
@@ -55,6 +59,10 @@ class Dense(Synapse):
 
     def __init__(self, fan_in: int, neurons: int) -> None:
         super().__init__((neurons, fan_in))
+
+    @staticmethod
+    def _stored(weight: Tensor) -> Tensor:
+        return weight.t().contiguous().t()  # input-major: an event of one input reads, and changes, one row
 
     def bias_per_neuron(self) -> Tensor:
         return self.bias

@@ -15,7 +15,9 @@ from torch import Tensor
 from snnrun.kernels.constants import NeuronConstants
 from snnrun.kernels.cpu import cells
 from snnrun.kernels.cpu.dense import constants_array
-from snnrun.kernels.cpu.formula import WIDTHS, CannotCompile, CompiledFormula, compile_formula
+from snnrun.kernels.cpu.formula import CompiledFormula, compile_formula
+from snnrun.kernels.cpu.recorder import CannotCompile
+from snnrun.kernels.cpu.rows import WIDTHS
 from snnrun.kernels.cpu.threads import run
 from snnrun.kernels.reference import Backward, Formula, Forward, slope
 
@@ -76,9 +78,8 @@ def backpropagate(
     timing = torch.empty_like(potential) if with_timing else torch.empty(0, 0)
     run(
         cells.backpropagate,
-        formula.address(_WIDTH),
-        formula.params,
-        constants_array(c),
+        formula.addresses(_WIDTH, with_timing),
+        formula.constants(c),
         gs.numpy(),
         gt_array,
         potential.numpy(),

@@ -10,29 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from snnrun.kernels.cpu.loops import (
-    BIAS,
-    DEP,
-    DRIVE,
-    E1,
-    E2,
-    GI,
-    GS,
-    GT,
-    V_BEFORE,
-    V_NOW,
-    V_OUT,
-    H,
-    I,
-    U,
-    X,
-    _compile,
-    _derive,
-    _reverse,
-    _reverse_timing,
-    _step,
-    f32,
-)
+from snnrun.kernels.cpu.loops import _compile, _step, f32
+from snnrun.kernels.cpu.rows import BIAS, DEP, DRIVE, E1, E2, GI, GS, GT, ROWS, V_BEFORE, V_OUT, H, I, U, V, X
 from snnrun.kernels.cpu.vector import call, claim
 
 
@@ -53,6 +32,14 @@ def _store(block: Any, rows: Any, row: Any, out: Any, t: Any, first: Any) -> Non
 def _store_spikes(block: Any, rows: Any, out: Any, t: Any, first: Any) -> None:
     for j in range(16 * len(block)):
         out[t, first + np.uint64(j)] = f32(1) if rows[V_OUT, j] >= f32(1) else f32(0)
+
+
+@_compile
+def _spikes(block: Any, rows: Any) -> Any:
+    spiking = np.int32(0)
+    for j in range(16 * len(block)):
+        spiking += np.int32(rows[V, j] >= f32(1))
+    return spiking > 0
 
 
 @_compile
@@ -82,8 +69,7 @@ def simulate(block: Any, counter: Any, current: Any, drive: Any, constants: Any,
 def backpropagate(
     block: Any,
     counter: Any,
-    formula: Any,
-    params: Any,
+    formulas: Any,
     constants: Any,
     gs: Any,
     gt: Any,
@@ -95,9 +81,8 @@ def backpropagate(
     """All [T, cells] but ``bias`` [1, cells]; ``timing_current`` without an element where nobody asks for it."""
     T, cells = potential.shape
     W = 16 * len(block)
-    alpha_i, alpha_v, beta = constants[0], constants[1], constants[2] * constants[3]
     timing, reads_timing = timing_current.size > 0, gt.size > 0
-    rows = np.zeros((14, W), np.float32)
+    rows = np.zeros((ROWS, W), np.float32)
     while True:
         task = claim(counter)
         if task * W >= cells:
@@ -106,21 +91,21 @@ def backpropagate(
         for row in (GT, DEP, GI, E1, E2, H, BIAS):
             for j in range(W):
                 rows[row, j] = f32(0)
-        _load(block, rows, V_NOW, potential, T - 1, first)
         for t in range(T - 1, -1, -1):
+            _load(block, rows, V, potential, t, first)
             if t > 0:
                 _load(block, rows, V_BEFORE, potential, t - 1, first)
             else:
                 for j in range(W):
                     rows[V_BEFORE, j] = f32(0)
-            _derive(block, rows)
             _load(block, rows, GS, gs, t, first)
-            if reads_timing:
-                _load(block, rows, GT, gt, t, first)
-            call(formula, rows, params)
-            _reverse(block, rows, alpha_i, alpha_v, beta)
+            if _spikes(block, rows):
+                if reads_timing:
+                    _load(block, rows, GT, gt, t, first)
+                call(formulas[1], rows, constants)
+            else:
+                call(formulas[0], rows, constants)
             _store(block, rows, GI, current, t, first)
             if timing:
-                _reverse_timing(block, rows, alpha_i, alpha_v, beta)
                 _store(block, rows, E2, timing_current, t, first)
         _store(block, rows, BIAS, bias, 0, first)

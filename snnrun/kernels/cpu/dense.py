@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,8 @@ from torch import Tensor
 from snnrun.kernels.constants import NeuronConstants
 from snnrun.kernels.cpu import loops
 from snnrun.kernels.cpu.buffers import Buffers
-from snnrun.kernels.cpu.formula import WIDTHS, CompiledFormula
+from snnrun.kernels.cpu.formula import CompiledFormula
+from snnrun.kernels.cpu.rows import WIDTHS
 from snnrun.kernels.cpu.threads import run
 
 _FUSED = 48  # neurons above up to which their product is part of the loops; beyond, a matrix product is faster
@@ -45,8 +47,8 @@ class Blocks(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of packed weights."""
-        return self.number, self.fan_in, self.width
+        """Of weights, input-major."""
+        return self.fan_in, self.number, self.width
 
     @property
     def lanes(self) -> tuple[int, ...]:
@@ -60,10 +62,10 @@ def cut(fan_in: int, neurons: int) -> Blocks:
 
 
 class Layer(NamedTuple):
-    """Weights of one layer, packed for one forward and backward pass."""
+    """One layer's weights [fan_in, K, W] and bias drive [K, W], for one forward and backward pass."""
 
     blocks: Blocks
-    packed: np.ndarray
+    weight: np.ndarray
     drive: np.ndarray
 
 
@@ -103,16 +105,16 @@ class Gradients(NamedTuple):
     bias: Tensor
 
 
-def pack_layer(weight: Tensor, bias: Tensor, c: NeuronConstants, buffers: Buffers) -> Layer:
-    """Weights [N, fan_in] and bias [N] in the kernels' layout."""
+def layout(weight: Tensor, bias: Tensor, c: NeuronConstants) -> Layer:
+    """Weights [N, fan_in] and bias [N] as the loops want them; no copy where they lie in memory like that."""
     neurons, fan_in = weight.shape
     blocks = cut(fan_in, neurons)
-    packed = buffers.empty(blocks.shape, np.float32)
-    tasks = blocks.number * (-(-fan_in // 64))
-    run(loops.pack, weight.detach().contiguous().numpy(), packed, tasks=tasks, work=packed.size)
+    rows = weight.detach().t()
+    if blocks.padded > neurons:
+        rows = torch.nn.functional.pad(rows, (0, blocks.padded - neurons))
     drive = np.zeros(blocks.padded, np.float32)
     drive[:neurons] = c.beta_bias * bias.detach().numpy()
-    return Layer(blocks, packed, drive.reshape(blocks.number, blocks.width))
+    return Layer(blocks, rows.contiguous().numpy().reshape(blocks.shape), drive.reshape(blocks.number, blocks.width))
 
 
 def new_record(blocks: Blocks, T: int, B: int, keep: bool) -> Record:
@@ -148,7 +150,7 @@ def advance(layer: Layer, inputs: EventArrays, record: Record, c: NeuronConstant
     run(
         loops.forward,
         groups,
-        layer.packed,
+        layer.weight,
         layer.drive,
         *inputs,
         constants_array(c),
@@ -200,9 +202,9 @@ def spike_counts(record: Record, term: int) -> np.ndarray:
     return counts
 
 
-def all_fired(record: Record) -> bool:
-    """Whether every neuron of every sample has fired by now."""
-    return bool((spike_counts(record, record.steps) > 0).all())
+def steps_needed(record: Record) -> int:
+    """Steps by which every neuron of every sample has fired; more than were simulated if one is silent."""
+    return int(loops.last_needed(*record.events, record.blocks.neurons, record.steps))
 
 
 def backpropagate(
@@ -236,7 +238,7 @@ def backpropagate(
     sums = [_Sums.zeros(layer.blocks, B) for layer in layers]
     above = [_above(layers[i], layers[i + 1], weights[i + 1]) for i in range(len(layers) - 1)]
     from_end = not formula.zero_to_zero or any(gs_every)
-    chunk = max(1, min(B, _CHUNK_BYTES // (4 * T * sum(3 * layer.blocks.padded for layer in layers[1:]))))
+    chunk = max(1, min(B, _CHUNK_BYTES // (4 * T * max(_dense_cells(layers), 1))))
     gs_array, gt_array = gs.contiguous().numpy(), gt.contiguous().numpy()
     for first in range(0, B, chunk):
         n = min(chunk, B - first)
@@ -266,14 +268,14 @@ def backpropagate(
             e2 = memory.empty(below_shape, np.float32) if "timing" in channels else _NONE4
             events = inputs if index == 0 else records[index - 1].events
             run(
-                loops.backward, sums[index].groups, formula.address(blocks.width), formula.params, constants_array(c),
+                loops.backward, sums[index].groups, formula.addresses(blocks.width, e2.size > 0), formula.constants(c),
                 first, lasts, record.kept.potential, record.lanes, record.counts, record.ends, *events,
                 np.float32(gs_every[index]), given_s, given_t, gi_above, e2_above, product, weight_above, gi, e2,
                 sums[index].weight, sums[index].bias,
                 before=(blocks.lanes,), tasks=blocks.number * sums[index].groups, work=2.0 * n * T * blocks.padded,
             )  # fmt: skip
             if index:
-                gi_above, e2_above, weight_above = gi, e2, layer.packed
+                gi_above, e2_above, weight_above = gi, e2, layer.weight
                 given_t = _NONE4
                 product, given_s = _NONE3, _NONE4
                 dense = above[index - 1]
@@ -306,27 +308,30 @@ def _above(lower: Layer, upper: Layer, weight: Tensor) -> Tensor:
     return dense
 
 
+def _dense_cells(layers: Sequence[Layer]) -> int:
+    """Numbers per step and sample that lie between the layers in a backward pass."""
+    cells = sum(2 * upper.blocks.padded for upper in layers[1:]) + 2 * layers[-1].blocks.padded
+    wide = [lower.blocks.padded for lower, upper in pairwise(layers) if upper.blocks.neurons > _FUSED]
+    return cells + sum(wide)
+
+
 class _Sums(NamedTuple):
     """Gradients while they are summed; small layers have a sum for each of several groups of samples."""
 
     groups: int
     weight: np.ndarray
     bias: np.ndarray
-    buffers: Buffers
 
     @classmethod
     def zeros(cls, blocks: Blocks, B: int) -> _Sums:
         size = blocks.fan_in * blocks.padded
         groups = max(1, min(B, -(-_TASKS // blocks.number), _PARTIAL_SUMS // size))
-        buffers = Buffers()
-        weight = buffers.empty((groups, *blocks.shape), np.float32)
-        weight.fill(0)
-        return cls(groups, weight, np.zeros((groups, blocks.number, blocks.width), np.float32), buffers)
+        weight = np.zeros((groups, *blocks.shape), np.float32)
+        return cls(groups, weight, np.zeros((groups, blocks.number, blocks.width), np.float32))
 
     def gradients(self, blocks: Blocks, c: NeuronConstants) -> Gradients:
-        weight = torch.empty(blocks.neurons, blocks.fan_in)
-        tasks = blocks.number * (-(-blocks.fan_in // 64))
-        run(loops.unpack, self.weight, weight.numpy(), tasks=tasks, work=self.weight.size)
+        weight = torch.from_numpy(self.weight[0] if self.groups == 1 else self.weight.sum(0))
+        weight = weight.view(blocks.fan_in, blocks.padded)[:, : blocks.neurons].t()
         bias = torch.from_numpy(self.bias.sum(0).reshape(-1)[: blocks.neurons])
         return Gradients(weight, c.beta_bias * bias)
 

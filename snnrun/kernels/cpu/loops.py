@@ -7,7 +7,7 @@ only the length, part of its type, matters. Each weight gradient has one owner, 
 the threads.
 
 Layouts (T steps, B samples, K blocks of W lanes):
-    weight   [K, fan_in, W]       packed weights
+    weight    [fan_in, K, W]      weights, input-major: an event reads one row
     offsets  [B, T + 1]           events of sample b at step t are address[offsets[b, t] : offsets[b, t + 1]]
     lanes    [K, B, T * W]        the lanes that fired, in order of time; counts [K, B, T] says how many per step
     potential[K, B, T, W]         V[t], kept for the backward pass
@@ -21,19 +21,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from snnrun.kernels.constants import MIN_SLOPE
+from snnrun.kernels.cpu.rows import BIAS, DEP, DRIVE, E1, E2, GI, GS, GT, ROWS, V_BEFORE, V_OUT, H, I, U, V, X
 from snnrun.kernels.cpu.vector import FASTMATH, call, claim
 
 f32 = np.float32
-_MIN_SLOPE = f32(MIN_SLOPE)
 _compile = njit(fastmath=FASTMATH, error_model="numpy", nogil=True, cache=True)
 _compile_sums = njit(fastmath=FASTMATH | {"reassoc"}, error_model="numpy", nogil=True, cache=True)
-
-# Rows of a block in the forward pass ...
-I, U, X, DRIVE, V_OUT = range(5)  # noqa: E741
-# ... and in the backward pass; a method's formula reads the first five and writes G
-GS, GT, V, S, SLOPE, G, DEP, GI, E1, E2, H, BIAS, V_NOW, V_BEFORE = range(14)
-FORMULA_ROWS = G + 1
 
 
 @_compile
@@ -51,14 +44,14 @@ def _load(block: Any, rows: Any, row: Any, source: Any, k: Any) -> None:
 @_compile
 def _add(block: Any, rows: Any, weight: Any, k: Any, a: Any) -> None:
     for j in range(16 * len(block)):
-        rows[X, j] += weight[k, a, j]
+        rows[X, j] += weight[a, k, j]
 
 
 @_compile
 def _add_four(block: Any, rows: Any, weight: Any, k: Any, a: Any, b: Any, c: Any, d: Any) -> None:
     # a sum of its own first: adding one by one would wait for the row four times
     for j in range(16 * len(block)):
-        rows[X, j] += (weight[k, a, j] + weight[k, b, j]) + (weight[k, c, j] + weight[k, d, j])
+        rows[X, j] += (weight[a, k, j] + weight[b, k, j]) + (weight[c, k, j] + weight[d, k, j])
 
 
 @_compile
@@ -72,6 +65,21 @@ def _step(block: Any, rows: Any, alpha_i: Any, alpha_v: Any, beta_i: Any, beta_v
         rows[I, j] = f32(0) if fired else i
         rows[U, j] = f32(0) if fired else v
         rows[X, j] = f32(0)
+        fired_lanes += np.int32(fired)
+    return fired_lanes
+
+
+@_compile
+def _quiet_step(block: Any, rows: Any, alpha_i: Any, alpha_v: Any, beta_v: Any) -> Any:
+    """A step without input."""
+    fired_lanes = np.int32(0)
+    for j in range(16 * len(block)):
+        i = alpha_i * rows[I, j]
+        v = alpha_v * rows[U, j] + beta_v * i + rows[DRIVE, j]
+        fired = v >= f32(1)
+        rows[V_OUT, j] = v
+        rows[I, j] = f32(0) if fired else i
+        rows[U, j] = f32(0) if fired else v
         fired_lanes += np.int32(fired)
     return fired_lanes
 
@@ -112,6 +120,7 @@ def forward(
             event = offsets[b, start]
             for t in range(start, stop):
                 last = offsets[b, t + 1]
+                quiet = event == last
                 while event + 4 <= last:
                     _add_four(
                         block,
@@ -127,7 +136,10 @@ def forward(
                 while event < last:
                     _add(block, rows, weight, k, address[event])
                     event += 1
-                fired = _step(block, rows, alpha_i, alpha_v, beta_i, beta_v)
+                if quiet:
+                    fired = _quiet_step(block, rows, alpha_i, alpha_v, beta_v)
+                else:
+                    fired = _step(block, rows, alpha_i, alpha_v, beta_i, beta_v)
                 counts[k, b, t] = fired
                 if fired > 0:
                     for j in range(16 * len(block)):
@@ -179,18 +191,6 @@ def merge(
 
 
 @_compile
-def _derive(block: Any, rows: Any) -> None:
-    for j in range(16 * len(block)):
-        v, before = rows[V_NOW, j], rows[V_BEFORE, j]
-        kept = before if before < f32(1) else f32(0)
-        rise = v - kept
-        rows[V, j] = v
-        rows[S, j] = f32(1) if v >= f32(1) else f32(0)
-        rows[SLOPE, j] = _MIN_SLOPE if rise < _MIN_SLOPE else rise
-        rows[V_NOW, j] = before
-
-
-@_compile
 def _load_potential(block: Any, rows: Any, row: Any, potential: Any, k: Any, b: Any, t: Any) -> None:
     for j in range(16 * len(block)):
         rows[row, j] = potential[k, b, t, j]
@@ -215,9 +215,8 @@ def _add_product(block: Any, rows: Any, above: Any, n: Any, k: Any, x: Any) -> N
 
 
 @_compile
-def _add_five_products(
-    block: Any, rows: Any, above: Any, n: Any, k: Any, x0: Any, x1: Any, x2: Any, x3: Any, x4: Any
-) -> None:
+def _add_ten_products(block: Any, rows: Any, above: Any, n: Any, k: Any, x: Any) -> None:
+    x0, x1, x2, x3, x4, x5, x6, x7, x8, x9 = x
     for j in range(16 * len(block)):
         rows[GS, j] += (
             x0 * above[n, k, j]
@@ -225,36 +224,20 @@ def _add_five_products(
             + x2 * above[n + 2, k, j]
             + x3 * above[n + 3, k, j]
             + x4 * above[n + 4, k, j]
+            + x5 * above[n + 5, k, j]
+            + x6 * above[n + 6, k, j]
+            + x7 * above[n + 7, k, j]
+            + x8 * above[n + 8, k, j]
+            + x9 * above[n + 9, k, j]
         )
 
 
 @_compile_sums
-def _dot(weight: Any, k: Any, source: Any, gradient: Any, b: Any, t: Any) -> Any:
+def _dot(weight: Any, source: Any, k: Any, gradient: Any, b: Any, t: Any) -> Any:
     total = f32(0)
     for j in range(weight.shape[2]):
-        total += gradient[b, t, k, j] * weight[k, source, j]
+        total += gradient[b, t, k, j] * weight[source, k, j]
     return total
-
-
-@_compile
-def _reverse(block: Any, rows: Any, alpha_i: Any, alpha_v: Any, beta: Any) -> None:
-    for j in range(16 * len(block)):
-        kept = f32(1) - rows[S, j]
-        dep = rows[G, j] + alpha_v * kept * rows[DEP, j]
-        rows[DEP, j] = dep
-        rows[GI, j] = beta * dep + alpha_i * kept * rows[GI, j]
-        rows[BIAS, j] += dep
-
-
-@_compile
-def _reverse_timing(block: Any, rows: Any, alpha_i: Any, alpha_v: Any, beta: Any) -> None:
-    for j in range(16 * len(block)):
-        kept = f32(1) - rows[S, j]
-        h = f32(0.5) * rows[G, j]
-        e1 = kept * (rows[H, j] + alpha_v * rows[E1, j]) - alpha_v * h
-        rows[E1, j] = e1
-        rows[E2, j] = alpha_i * kept * rows[E2, j] + beta * e1 - beta * alpha_i * h
-        rows[H, j] = h
 
 
 @_compile
@@ -264,9 +247,9 @@ def _store_below(block: Any, rows: Any, row: Any, out: Any, b: Any, t: Any, k: A
 
 
 @_compile
-def _accumulate(block: Any, rows: Any, gradient: Any, group: Any, k: Any, source: Any) -> None:
+def _accumulate(block: Any, rows: Any, gradient: Any, group: Any, source: Any, k: Any) -> None:
     for j in range(16 * len(block)):
-        gradient[group, k, source, j] += rows[GI, j]
+        gradient[group, source, k, j] += rows[GI, j]
 
 
 @_compile
@@ -274,8 +257,7 @@ def backward(
     block: Any,
     counter: Any,
     groups: Any,
-    formula: Any,
-    params: Any,
+    formulas: Any,
     constants: Any,
     first: Any,
     lasts: Any,
@@ -300,20 +282,20 @@ def backward(
     """The reverse recurrences of a layer, its weight and bias gradients, and what it hands to the layer below.
 
     Args (beyond the module's layouts; n samples from ``first`` on are treated, arrays of length n count from there):
-        formula, params: address of the method's compiled formula, and its constants.
+        formulas, constants: of a compiled formula, for quiet and for spiking rows.
         lasts: [n], steps at and after lasts[b] have no gradient.
         gs_every: a gradient that reaches every spike's gS (firing-rate penalty).
         gs, gt: dL/dS and dL/dt from above, [n, T, K, W], or without an element.
         gi_above, e2_above: bI gI and bI e2 of the layer above, [n, T, K', W'], or without an element.
         above: its weights [N', K, W]; gS += gi_above above. Without an element where ``gs`` holds the product.
-        weight_above: the same, packed [K', N, W']: spikes gather their gT from it.
+        weight_above: the same, input-major [N, K', W']: spikes gather their gT from it.
         gi, e2: out, bI gI and bI e2, [n, T, K, W], or without an element where no layer below wants them.
-        weight_gradient: added to, [groups, K, fan_in, W]; bias_gradient: [groups, K, W], summed dep.
+        weight_gradient: added to, [groups, fan_in, K, W]; bias_gradient: [groups, K, W], summed dep.
     """
     K = ends.shape[0]
     n, T, W = lasts.shape[0], counts.shape[2], 16 * len(block)
-    rows = np.zeros((14, W), np.float32)
-    alpha_i, alpha_v, beta = constants[0], constants[1], constants[2] * constants[3]
+    rows = np.zeros((ROWS, W), np.float32)
+    quiet_formula, spiking_formula = formulas[0], formulas[1]
     given_gs, given_gt = gs.size > 0, gt.size > 0
     hands_gi, hands_e2 = gi.size > 0, e2.size > 0
     gathers = e2_above.size > 0
@@ -334,50 +316,50 @@ def backward(
             end = ends[k, sample]
             for t in range(last, T):
                 end -= np.int64(counts[k, sample, t])
-            _load_potential(block, rows, V_NOW, potential, k, sample, last - 1)
             for t in range(last - 1, -1, -1):
+                _load_potential(block, rows, V, potential, k, sample, t)
                 if t > 0:
                     _load_potential(block, rows, V_BEFORE, potential, k, sample, t - 1)
                 else:
                     _clear(block, rows, V_BEFORE)
-                _derive(block, rows)
                 if given_gs:
                     _load_gradient(block, rows, GS, gs, b, t, k)
                 else:
                     _fill(block, rows, GS, gs_every)
                 o = 0
-                while o + 5 <= products:
-                    _add_five_products(
+                while o + 10 <= products:
+                    x = gi_flat[b, t]
+                    _add_ten_products(
                         block, rows, above, o, k,
-                        gi_flat[b, t, o], gi_flat[b, t, o + 1], gi_flat[b, t, o + 2], gi_flat[b, t, o + 3],
-                        gi_flat[b, t, o + 4],
+                        (x[o], x[o + 1], x[o + 2], x[o + 3], x[o + 4], x[o + 5], x[o + 6], x[o + 7], x[o + 8], x[o + 9]),
                     )  # fmt: skip
-                    o += 5
+                    o += 10
                 while o < products:
                     _add_product(block, rows, above, o, k, gi_flat[b, t, o])
                     o += 1
                 start = end - np.int64(counts[k, sample, t])
-                for p in range(start, end):
-                    j = np.int64(lanes[k, sample, p])
-                    if given_gt:
-                        rows[GT, j] = gt[b, t, k, j]
-                    if gathers:
-                        total = f32(0)
-                        for upper in range(weight_above.shape[0]):
-                            total += _dot(weight_above, upper, k * W + j, e2_above, b, t)
-                        rows[GT, j] = total
-                call(formula, rows, params)
-                for p in range(start, end):
-                    rows[GT, np.int64(lanes[k, sample, p])] = f32(0)
-                end = start
-                _reverse(block, rows, alpha_i, alpha_v, beta)
+                if start == end:
+                    call(quiet_formula, rows, constants)
+                else:
+                    for p in range(start, end):
+                        j = np.int64(lanes[k, sample, p])
+                        if given_gt:
+                            rows[GT, j] = gt[b, t, k, j]
+                        if gathers:
+                            total = f32(0)
+                            for upper in range(weight_above.shape[1]):
+                                total += _dot(weight_above, k * W + j, upper, e2_above, b, t)
+                            rows[GT, j] = total
+                    call(spiking_formula, rows, constants)
+                    for p in range(start, end):
+                        rows[GT, np.int64(lanes[k, sample, p])] = f32(0)
+                    end = start
                 if hands_gi:
                     _store_below(block, rows, GI, gi, b, t, k)
                 if hands_e2:
-                    _reverse_timing(block, rows, alpha_i, alpha_v, beta)
                     _store_below(block, rows, E2, e2, b, t, k)
                 for event in range(offsets[sample, t], offsets[sample, t + 1]):
-                    _accumulate(block, rows, weight_gradient, group, k, address[event])
+                    _accumulate(block, rows, weight_gradient, group, address[event], k)
         for j in range(W):
             bias_gradient[group, k, j] += rows[BIAS, j]
 
@@ -392,7 +374,7 @@ def inject(counter: Any, gs: Any, gt: Any, from_end: Any, gs_out: Any, gt_out: A
         b = claim(counter)
         if b >= B:
             break
-        last: Any = T
+        last = T
         while last > 0 and not from_end:
             silent = True
             for n in range(N):
@@ -408,39 +390,23 @@ def inject(counter: Any, gs: Any, gt: Any, from_end: Any, gs_out: Any, gt_out: A
 
 
 @_compile
-def pack(counter: Any, weight: Any, packed: Any) -> None:
-    """Weights [N, fan_in] to [K, fan_in, W], zeros in the lanes without a neuron."""
-    N, fan_in = weight.shape
-    K, _, W = packed.shape
-    tiles = (fan_in + 63) // 64
-    while True:
-        task = claim(counter)
-        if task >= K * tiles:
-            break
-        k, tile = task // tiles, task % tiles
-        for j in range(W):
-            n = k * W + j
-            for source in range(64 * tile, min(64 * tile + 64, fan_in)):
-                packed[k, source, j] = weight[n, source] if n < N else f32(0)
-
-
-@_compile
-def unpack(counter: Any, packed: Any, weight: Any) -> None:
-    """The sum of gradients [groups, K, fan_in, W] to [N, fan_in]."""
-    N, fan_in = weight.shape
-    groups, K, _, W = packed.shape
-    tiles = (fan_in + 63) // 64
-    while True:
-        task = claim(counter)
-        if task >= K * tiles:
-            break
-        k, tile = task // tiles, task % tiles
-        for j in range(min(W, N - k * W)):
-            for source in range(64 * tile, min(64 * tile + 64, fan_in)):
-                total = packed[0, k, source, j]
-                for group in range(1, groups):
-                    total += packed[group, k, source, j]
-                weight[k * W + j, source] = total
+def last_needed(offsets: Any, address: Any, neurons: Any, steps: Any) -> Any:
+    """The steps by which every neuron of every sample has fired; steps + 1 if one is silent."""
+    needed = np.int64(0)
+    for b in range(offsets.shape[0]):
+        fired = np.zeros(neurons, np.bool_)
+        silent = neurons
+        for t in range(steps):
+            for event in range(offsets[b, t], offsets[b, t + 1]):
+                if not fired[address[event]]:
+                    fired[address[event]] = True
+                    silent -= 1
+            if silent == 0:
+                needed = max(needed, t + 1)
+                break
+        if silent > 0:
+            return steps + 1
+    return needed
 
 
 @_compile

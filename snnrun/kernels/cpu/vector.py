@@ -57,6 +57,12 @@ def exp(x: Any) -> Any:
     return f32(np.inf) if overflow else f32(0) if underflow else y
 
 
+@njit(fastmath=FASTMATH, error_model="numpy")
+def power(x: Any, y: Any) -> Any:
+    """x to the power of y, float32; a square is a product."""
+    return x * x if y == f32(2) else f32(x**y)
+
+
 @intrinsic
 def call(typing: Any, address: Any, rows: Any, params: Any) -> Any:
     """Call a C function (float* rows, float* params) by its address.

@@ -1,0 +1,106 @@
+"""The source of a compiled formula: one row of a block, one step back in time.
+
+g = formula(gs, gt, v, s, slope) and the reverse recurrences of :func:`snnrun.kernels.reference.backpropagate` share one
+loop, so that what lies between them stays in registers. A row is *quiet* where no lane spikes: s and gt are 0 there, and
+what they multiply falls away, divisions above all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from snnrun.kernels.cpu.rows import WIDTHS
+
+
+def module_source(lines: Sequence[str], g: str, zeros: set[str], params: int) -> str:
+    """A module of C functions ``KIND_WIDTH(rows, params)``; kinds are quiet, spiking, quiet_timing, spiking_timing.
+
+    Args:
+        lines: assignments that compute ``g`` from gs, gt, v, s and slope.
+        zeros: names that are 0 in a quiet row.
+        params: number of constants p0, p1 ...; the neuron's four come before them.
+    """
+    constants = "".join(f"    p{i} = params[{i + 4}]\n" for i in range(params))
+    bodies = {"quiet": [_without(line, zeros) for line in lines], "spiking": lines}
+    functions = []
+    for width in WIDTHS:
+        for kind, body in bodies.items():
+            loop = _HEAD[kind] + "".join(f"        {line}\n" for line in body) + _REVERSE.format(g=g)
+            for suffix, tail in (("", ""), ("_timing", _TIMING)):
+                functions.append(
+                    _FUNCTION.format(
+                        name=f"{kind}{suffix}_{width}", width=width, count=params + 4, body=constants + loop + tail
+                    )
+                )
+    return _MODULE.format(functions="".join(functions))
+
+
+def _without(line: str, zeros: set[str]) -> str:
+    name = line.split(" = ")[0]
+    return f"{name} = f32(0)" if name in zeros else line
+
+
+_MODULE = '''"""A gradient method's formula as compiled loops; made by snnrun, safe to delete."""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numba import carray, cfunc, types
+
+from snnrun.kernels.cpu.rows import BIAS, DEP, E1, E2, GI, GS, GT, H, MIN_SLOPE, ROWS, V, V_BEFORE
+from snnrun.kernels.cpu.vector import FASTMATH, exp, power
+
+f32 = np.float32
+_signature = types.void(types.CPointer(types.float32), types.CPointer(types.float32))
+_compile = cfunc(_signature, cache=True, fastmath=FASTMATH, error_model="numpy")
+
+{functions}
+
+@lru_cache(maxsize=None)
+def function(kind, width):
+    return _compile(globals()[f"{{kind}}_{{width}}"])
+'''
+
+_FUNCTION = """
+def {name}(rows_pointer, params_pointer):
+    rows = carray(rows_pointer, (ROWS, {width}))
+    params = carray(params_pointer, ({count},))
+    alpha_v, alpha_i, beta, beta_alpha_i = params[0], params[1], params[2], params[3]
+{body}
+"""
+
+_SLOPE = """        before = rows[V_BEFORE, j]
+        rise = v - (before if before < f32(1) else f32(0))
+        slope = MIN_SLOPE if rise < MIN_SLOPE else rise
+"""
+_HEAD = {
+    "quiet": """    for j in range(rows.shape[1]):
+        gs = rows[GS, j]
+        gt = f32(0)
+        v = rows[V, j]
+        s = f32(0)
+        kept = f32(1)
+"""
+    + _SLOPE,
+    "spiking": """    for j in range(rows.shape[1]):
+        gs = rows[GS, j]
+        gt = rows[GT, j]
+        v = rows[V, j]
+        s = f32(1) if v >= f32(1) else f32(0)
+        kept = f32(1) - s
+"""
+    + _SLOPE,
+}
+_REVERSE = """        g = {g}
+        dep = g + alpha_v * kept * rows[DEP, j]
+        rows[DEP, j] = dep
+        rows[GI, j] = beta * dep + alpha_i * kept * rows[GI, j]
+        rows[BIAS, j] += dep
+"""
+_TIMING = """        h = f32(0.5) * g
+        e1 = kept * (rows[H, j] + alpha_v * rows[E1, j]) - alpha_v * h
+        rows[E1, j] = e1
+        rows[E2, j] = alpha_i * kept * rows[E2, j] + beta * e1 - beta_alpha_i * h
+        rows[H, j] = h
+"""
