@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+# Read by OpenMP when torch is imported: its threads otherwise spin between operations, on cores that kernels and other
+# jobs need (measured: steps up to ten times slower beside one busy process).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from snnrun.snn import Network

@@ -18,7 +18,7 @@ from snnrun.kernels import KERNELS
 from snnrun.losses import Loss, Targets
 from snnrun.metrics import Metrics, decide, higher_is_better, layer_names, rank
 from snnrun.observers.base import Observer, Progress, Row
-from snnrun.optim import Optimizer, Scheduler
+from snnrun.optim import Optimizer, Scheduler, Stored
 from snnrun.registry import param
 from snnrun.snn import Events, Network, Trace
 from snnrun.step import gradient_step, loss_of
@@ -79,7 +79,8 @@ class Trainer:
     def __post_init__(self) -> None:
         self.steps_per_epoch = -(-len(self.data.train) // self.options.batch_size)
         self.steps = self.options.epochs * self.steps_per_epoch
-        self.optimizer = self.optimizer_options.build(self.network.parameters())
+        self.stored = Stored(self.network)
+        self.optimizer = self.optimizer_options.build(self.stored.parameters)
         self.scheduler = self.scheduler_options.build(self.optimizer, self.options.epochs, self.steps_per_epoch)
         self.labelled = self.data.train.source.labels is not None
         self.monitor = monitored(self.options.monitor, self.labelled)
@@ -168,10 +169,11 @@ class Trainer:
 
     def train_step(self, spikes: Tensor | Events, targets: Targets) -> tuple[float, Tensor, Trace]:
         """One optimizer step; returns the loss, the norm of each layer's weight gradient, and the trace."""
-        self.optimizer.zero_grad()
+        self.network.zero_grad()
         loss, trace = gradient_step(self.network, self.loss, spikes, targets)
-        norms = torch.stack([_norm(synapse.weight.grad) for synapse in self.network.synapses])
-        finite = all(torch.isfinite(p.grad).all() for p in self.network.parameters() if p.grad is not None)
+        gradients = self.stored.take_gradients()
+        norms = torch.stack([_norm(gradient) for gradient in gradients if gradient.dim() > 1])
+        finite = torch.isfinite(norms).all() and all(torch.isfinite(g).all() for g in gradients if g.dim() == 1)
         if not (torch.isfinite(loss) and finite):
             what = "loss" if not torch.isfinite(loss) else "gradient"
             raise DivergedError(
@@ -179,7 +181,8 @@ class Trainer:
                 f"Lower optimizer.lr ({self.optimizer_options.lr:g} now); checkpoints of earlier epochs are kept",
             )
         if self.options.grad_clip is not None:
-            torch.nn.utils.clip_grad_value_(self.network.parameters(), self.options.grad_clip)
+            for gradient in gradients:
+                gradient.clamp_(-self.options.grad_clip, self.options.grad_clip)
         self.optimizer.step()
         self.scheduler.step()
         self.step += 1
@@ -243,8 +246,7 @@ def evaluate(
     return metrics
 
 
-def _norm(gradient: Tensor | None) -> Tensor:
-    assert gradient is not None
+def _norm(gradient: Tensor) -> Tensor:
     # row by row, then over rows: one long sum would be cut differently by another number of threads
     rows = torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64)
     norm: Tensor = torch.linalg.vector_norm(rows)

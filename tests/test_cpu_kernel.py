@@ -65,26 +65,26 @@ def near_threshold(plain: Network, trace: Trace, spikes: torch.Tensor) -> bool:
         potential = reference.simulate(
             F.linear(x, layer.synapse.weight), layer.synapse.bias, plain.neuron.constants
         ).potential
-        if ((potential - 1).abs() < 2e-5).any():
+        if ((potential - 1).abs() < 1e-5).any():
             return True
         x = layer.spikes.s
     return False
 
 
 def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    scale = theirs.abs().max().item()
-    return (ours - theirs).abs().max().item() / scale if scale else ours.abs().max().item()
+    # below the floor are sums of terms that cancel, of which only rounding is left
+    return (ours - theirs).abs().max().item() / max(theirs.abs().max().item(), 1e-3)
 
 
 def hold_together(networks: list[Network], loss: Loss, spikes: torch.Tensor, label: torch.Tensor) -> bool:
     """Compare one gradient; False where rounding decided about a spike, so that nothing can be compared."""
     (plain_value, plain), (value, fast) = (gradient_step(n, loss, spikes, Targets(label)) for n in networks)
-    with torch.no_grad():
-        if spikes.dim() == 3 and near_threshold(networks[0], plain, spikes):
-            return False
     term = fast.steps
     for ours, theirs in zip(fast.layers, plain.layers, strict=True):
-        assert torch.equal(ours.spikes.s[:term], theirs.spikes.s[:term])
+        if not torch.equal(ours.spikes.s[:term], theirs.spikes.s[:term]):
+            with torch.no_grad():
+                assert near_threshold(networks[0], plain, spikes)
+            return False
     assert value.item() == pytest.approx(plain_value.item(), rel=1e-5, abs=1e-7)
     for (name, ours_p), theirs_p in zip(networks[1].named_parameters(), networks[0].parameters(), strict=True):
         assert ours_p.grad is not None
@@ -270,7 +270,7 @@ def test_what_a_formula_may_not_do_is_named() -> None:
         (lambda gs, gt, v, s, slope: gs / gs.norm(), "norm"),
         (lambda gs, gt, v, s, slope: gs * torch.rand_like(v), "rand_like"),
         (lambda gs, gt, v, s, slope: gs if bool((v > 1).any()) else gt, "any"),
-        (lambda gs, gt, v, s, slope: gs * torch.ones(512), "tensor of its own"),
+        (lambda gs, gt, v, s, slope: gs * torch.ones(512), "no compiled form"),
         (lambda gs, gt, v, s, slope: 0.0, "no tensor"),
     ):
         with pytest.raises(CannotCompile, match=says):

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnrun.kernels import KERNELS, NeuronConstants, unit_beta
+from snnrun.kernels import NeuronConstants, load, unit_beta
 from snnrun.losses import Latency, Loss, Targets
 from snnrun.methods import Hybrid, Method
+from snnrun.optim import Stored
 from snnrun.registry import param
-from snnrun.snn import Network, Neuron, parse_layers
+from snnrun.snn import Events, Network, Neuron, parse_layers
 from snnrun.step import gradient_step
 
 from .cases import CLASSES, Case
@@ -38,6 +39,8 @@ METHODS: dict[str, type[Method]] = {"hybrid": Hybrid, "triangle": Triangle}
 
 def make_input(spikes: Tensor, kernel: str) -> Any:
     """The kernel's natural input, from dense spikes [T, batch, *shape]; made once, outside of the timing."""
+    if kernel == "cpu":
+        return Events.from_dense(spikes)
     return spikes.cuda() if kernel == "cuda" else spikes
 
 
@@ -46,11 +49,14 @@ def gradient(network: Network, loss: Loss, x: Any, targets: Targets) -> None:
     gradient_step(network, loss, x, targets)
 
 
-def step(network: Network, loss: Loss, x: Any, targets: Targets, optimizer: torch.optim.Optimizer) -> None:
+def step(
+    network: Network, loss: Loss, x: Any, targets: Targets, stored: Stored, optimizer: torch.optim.Optimizer
+) -> None:
     """One training step."""
-    optimizer.zero_grad()
+    network.zero_grad()
     gradient(network, loss, x, targets)
-    nn.utils.clip_grad_value_(network.parameters(), CLIP)
+    for each in stored.take_gradients():
+        each.clamp_(-CLIP, CLIP)
     optimizer.step()
 
 
@@ -63,9 +69,10 @@ class Ours:
         beta = unit_beta(ALPHA, ALPHA, case.T)
         constants = NeuronConstants(ALPHA, ALPHA, 1.0, beta, beta)
         specs = parse_layers(case.layers, case.shape, CLASSES)
-        self.network = Network(specs, Neuron(constants, METHODS[method](), KERNELS[kernel])).to(self.device)
+        self.network = Network(specs, Neuron(constants, METHODS[method](), load(kernel))).to(self.device)
         self.loss = Latency()
-        self.optimizer = torch.optim.Adam(self.network.parameters(), LEARNING_RATE, fused=True)
+        self.stored = Stored(self.network)
+        self.optimizer = torch.optim.Adam(self.stored.parameters, LEARNING_RATE, fused=True)
         self.module: nn.Module = self.network
         self.weights = [synapse.weight for synapse in self.network.synapses]
 
@@ -79,8 +86,8 @@ class Ours:
         self.network(x)
 
     def gradient(self, x: Any, labels: Tensor) -> None:
-        self.optimizer.zero_grad()
+        self.network.zero_grad()
         gradient(self.network, self.loss, x, Targets(labels))
 
     def train(self, x: Any, labels: Tensor) -> None:
-        step(self.network, self.loss, x, Targets(labels), self.optimizer)
+        step(self.network, self.loss, x, Targets(labels), self.stored, self.optimizer)

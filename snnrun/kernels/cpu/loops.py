@@ -331,7 +331,8 @@ def backward(
                     x = gi_flat[b, t]
                     _add_ten_products(
                         block, rows, above, o, k,
-                        (x[o], x[o + 1], x[o + 2], x[o + 3], x[o + 4], x[o + 5], x[o + 6], x[o + 7], x[o + 8], x[o + 9]),
+                        (x[o], x[o + 1], x[o + 2], x[o + 3], x[o + 4],
+                         x[o + 5], x[o + 6], x[o + 7], x[o + 8], x[o + 9]),
                     )  # fmt: skip
                     o += 10
                 while o < products:
@@ -360,8 +361,8 @@ def backward(
                     _store_below(block, rows, E2, e2, b, t, k)
                 for event in range(offsets[sample, t], offsets[sample, t + 1]):
                     _accumulate(block, rows, weight_gradient, group, address[event], k)
-        for j in range(W):
-            bias_gradient[group, k, j] += rows[BIAS, j]
+        for lane in range(W):
+            bias_gradient[group, k, lane] += rows[BIAS, lane]
 
 
 @_compile
@@ -374,7 +375,7 @@ def inject(counter: Any, gs: Any, gt: Any, from_end: Any, gs_out: Any, gt_out: A
         b = claim(counter)
         if b >= B:
             break
-        last = T
+        last = np.int64(T)
         while last > 0 and not from_end:
             silent = True
             for n in range(N):
@@ -402,7 +403,7 @@ def last_needed(offsets: Any, address: Any, neurons: Any, steps: Any) -> Any:
                     fired[address[event]] = True
                     silent -= 1
             if silent == 0:
-                needed = max(needed, t + 1)
+                needed = max(needed, np.int64(t + 1))
                 break
         if silent > 0:
             return steps + 1

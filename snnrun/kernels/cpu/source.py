@@ -1,8 +1,8 @@
 """The source of a compiled formula: one row of a block, one step back in time.
 
 g = formula(gs, gt, v, s, slope) and the reverse recurrences of :func:`snnrun.kernels.reference.backpropagate` share one
-loop, so that what lies between them stays in registers. A row is *quiet* where no lane spikes: s and gt are 0 there, and
-what they multiply falls away, divisions above all.
+loop, so that what lies between them stays in registers. A row is *quiet* where no lane spikes: s and gt are 0 there,
+and what they multiply falls away, divisions above all.
 """
 
 from __future__ import annotations
