@@ -36,6 +36,7 @@ from snnrun.provenance import available_cores, log_file, versions
 from snnrun.snn import Events, Network, Trace, silent_shares
 from snnrun.snn.init import calibrate, shift_and_gain
 from snnrun.snn.layers import Synapse
+from snnrun.step import gradient_step
 from snnrun.stop import Stop
 from snnrun.trainer import Trainer, evaluate, monitored
 
@@ -91,7 +92,8 @@ class Run:
         self.summary |= {"kernel": self.kernel, "device": str(self.device), "threads": self.threads}
         self.data = config.dataset.load(config.options.seed, self.console)
         self.summary["data"] = _data_summary(self.data, config)
-        network, first = self._network()
+        with kernels.telling(self.kernel, self.console.note):
+            network, first = self._network()
         self.summary["params"] = sum(parameter.numel() for parameter in network.parameters())
         self.observers = build_observers(config.logger, self.console)
         self.observers.start(self._info(network, first))
@@ -117,6 +119,9 @@ class Run:
             if config.model.init == "calibrate":
                 spikes = batch.spikes.dense() if isinstance(batch.spikes, Events) else batch.spikes
                 calibrate(network, spikes, config.model.rate)
+        if self.checkpoint is None:  # a gradient to be thrown away: kernels compile now, not within the first epoch
+            gradient_step(network, config.loss, *batch)
+            network.zero_grad()
         with torch.no_grad():
             return network, network(batch.spikes)
 

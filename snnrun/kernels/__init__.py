@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 
 import torch
@@ -41,4 +43,10 @@ def load(name: str) -> ModuleType:
     return importlib.import_module(f"snnrun.kernels.{name}")
 
 
-__all__ = ["KERNELS", "NeuronConstants", "choose", "load", "unit_beta"]
+def telling(name: str, tell: Callable[[str], None]) -> AbstractContextManager[None]:
+    """While entered, ``tell`` hears what a kernel does before it can start: compiling, once per installation."""
+    context: AbstractContextManager[None] = getattr(load(name), "telling", lambda _: nullcontext())(tell)
+    return context
+
+
+__all__ = ["KERNELS", "NeuronConstants", "choose", "load", "telling", "unit_beta"]

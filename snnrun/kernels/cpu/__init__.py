@@ -7,9 +7,13 @@ Same signatures as :mod:`snnrun.kernels.reference`; networks of dense layers onl
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
+from numba.core import event
 from torch import Tensor
 
 from snnrun.kernels.constants import NeuronConstants
@@ -27,6 +31,32 @@ ON_EVENTS = True  # chains of dense layers need no raster
 
 _WIDTH = WIDTHS[-1]
 _BLOCK = (0,) * (_WIDTH // 16)
+
+
+class _Compiling(event.Listener):  # type: ignore[misc]
+    """Tells once that numba compiles, where nothing compiled was found."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.tell: Callable[[str], None] | None = tell
+
+    def on_start(self, event: Any) -> None:
+        if self.tell is not None:
+            self.tell("compiling the CPU kernel, once per installation: some 10 seconds ...")
+            self.tell = None
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+@contextmanager
+def telling(tell: Callable[[str], None]) -> Iterator[None]:
+    """While entered, ``tell`` hears of compilation, the first time."""
+    listener = _Compiling(tell)
+    event.register("numba:compile", listener)
+    try:
+        yield
+    finally:
+        event.unregister("numba:compile", listener)
 
 
 def prepare(formula: Formula) -> Formula | CompiledFormula:

@@ -10,31 +10,31 @@ from typing import Any
 
 import numpy as np
 
-from snnrun.kernels.cpu.loops import _compile, _step, f32
+from snnrun.kernels.cpu.loops import _step, f32
 from snnrun.kernels.cpu.rows import BIAS, DEP, DRIVE, E1, E2, GI, GS, GT, ROWS, V_BEFORE, V_OUT, H, I, U, V, X
-from snnrun.kernels.cpu.vector import call, claim
+from snnrun.kernels.cpu.vector import call, claim, compiled
 
 
-@_compile
+@compiled
 def _load(block: Any, rows: Any, row: Any, source: Any, t: Any, first: Any) -> None:
     # unsigned, or numba's handling of negative indices keeps the loop scalar
     for j in range(16 * len(block)):
         rows[row, j] = source[t, first + np.uint64(j)]
 
 
-@_compile
+@compiled
 def _store(block: Any, rows: Any, row: Any, out: Any, t: Any, first: Any) -> None:
     for j in range(16 * len(block)):
         out[t, first + np.uint64(j)] = rows[row, j]
 
 
-@_compile
+@compiled
 def _store_spikes(block: Any, rows: Any, out: Any, t: Any, first: Any) -> None:
     for j in range(16 * len(block)):
         out[t, first + np.uint64(j)] = f32(1) if rows[V_OUT, j] >= f32(1) else f32(0)
 
 
-@_compile
+@compiled
 def _spikes(block: Any, rows: Any) -> Any:
     spiking = np.int32(0)
     for j in range(16 * len(block)):
@@ -42,7 +42,7 @@ def _spikes(block: Any, rows: Any) -> Any:
     return spiking > 0
 
 
-@_compile
+@compiled
 def simulate(block: Any, counter: Any, current: Any, drive: Any, constants: Any, spikes: Any, potential: Any) -> None:
     """``current`` [T, cells], ``drive`` [1, cells] -> ``spikes``, ``potential``."""
     T, cells = current.shape
@@ -65,7 +65,7 @@ def simulate(block: Any, counter: Any, current: Any, drive: Any, constants: Any,
             _store_spikes(block, rows, spikes, t, first)
 
 
-@_compile
+@compiled
 def backpropagate(
     block: Any,
     counter: Any,

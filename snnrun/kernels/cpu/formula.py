@@ -12,8 +12,10 @@ import hashlib
 import importlib.util
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,16 +116,23 @@ def _pointer(array: np.ndarray) -> Any:
     return array.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
 
 
-@cache
-def _load(source: str) -> Any:
-    """Import a generated module from the cache folder; written whole or not at all, and never run if changed."""
-    digest = hashlib.sha256(source.encode()).hexdigest()[:20]
-    path = cache_root() / "formulas" / f"formula_{digest}.py"
+def _written(source: str, path: Path) -> Path:
     if not path.is_file() or path.read_text() != source:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         temporary.write_text(source)
         temporary.replace(path)
+    return path
+
+
+@cache
+def _load(source: str) -> Any:
+    """Import a generated module from the cache folder; written whole or not at all, and never run if changed."""
+    name = f"formula_{hashlib.sha256(source.encode()).hexdigest()[:20]}.py"
+    try:
+        path = _written(source, cache_root() / "formulas" / name)
+    except OSError:  # a cache that cannot be written: compile for this process alone
+        path = _written(source, Path(tempfile.mkdtemp(prefix="snnrun-")) / name)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

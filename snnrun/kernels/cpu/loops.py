@@ -19,42 +19,39 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from snnrun.kernels.cpu.rows import BIAS, DEP, DRIVE, E1, E2, GI, GS, GT, ROWS, V_BEFORE, V_OUT, H, I, U, V, X
-from snnrun.kernels.cpu.vector import FASTMATH, call, claim
+from snnrun.kernels.cpu.vector import call, claim, compiled, compiled_sums
 
 f32 = np.float32
-_compile = njit(fastmath=FASTMATH, error_model="numpy", nogil=True, cache=True)
-_compile_sums = njit(fastmath=FASTMATH | {"reassoc"}, error_model="numpy", nogil=True, cache=True)
 
 
-@_compile
+@compiled
 def _clear(block: Any, rows: Any, row: Any) -> None:
     for j in range(16 * len(block)):
         rows[row, j] = f32(0)
 
 
-@_compile
+@compiled
 def _load(block: Any, rows: Any, row: Any, source: Any, k: Any) -> None:
     for j in range(16 * len(block)):
         rows[row, j] = source[k, j]
 
 
-@_compile
+@compiled
 def _add(block: Any, rows: Any, weight: Any, k: Any, a: Any) -> None:
     for j in range(16 * len(block)):
         rows[X, j] += weight[a, k, j]
 
 
-@_compile
+@compiled
 def _add_four(block: Any, rows: Any, weight: Any, k: Any, a: Any, b: Any, c: Any, d: Any) -> None:
     # a sum of its own first: adding one by one would wait for the row four times
     for j in range(16 * len(block)):
         rows[X, j] += (weight[a, k, j] + weight[b, k, j]) + (weight[c, k, j] + weight[d, k, j])
 
 
-@_compile
+@compiled
 def _step(block: Any, rows: Any, alpha_i: Any, alpha_v: Any, beta_i: Any, beta_v: Any) -> Any:
     fired_lanes = np.int32(0)
     for j in range(16 * len(block)):
@@ -69,7 +66,7 @@ def _step(block: Any, rows: Any, alpha_i: Any, alpha_v: Any, beta_i: Any, beta_v
     return fired_lanes
 
 
-@_compile
+@compiled
 def _quiet_step(block: Any, rows: Any, alpha_i: Any, alpha_v: Any, beta_v: Any) -> Any:
     """A step without input."""
     fired_lanes = np.int32(0)
@@ -84,7 +81,7 @@ def _quiet_step(block: Any, rows: Any, alpha_i: Any, alpha_v: Any, beta_v: Any) 
     return fired_lanes
 
 
-@_compile
+@compiled
 def forward(
     block: Any,
     counter: Any,
@@ -152,20 +149,20 @@ def forward(
             _store_state(block, rows, state, k, b)
 
 
-@_compile
+@compiled
 def _store_potential(block: Any, rows: Any, potential: Any, k: Any, b: Any, t: Any) -> None:
     for j in range(16 * len(block)):
         potential[k, b, t, j] = rows[V_OUT, j]
 
 
-@_compile
+@compiled
 def _store_state(block: Any, rows: Any, state: Any, k: Any, b: Any) -> None:
     for j in range(16 * len(block)):
         state[0, k, b, j] = rows[I, j]
         state[1, k, b, j] = rows[U, j]
 
 
-@_compile
+@compiled
 def merge(
     counter: Any, start: Any, stop: Any, width: Any, counts: Any, lanes: Any, taken: Any, offsets: Any, address: Any
 ) -> None:
@@ -190,31 +187,31 @@ def merge(
             offsets[b, t + 1] = position
 
 
-@_compile
+@compiled
 def _load_potential(block: Any, rows: Any, row: Any, potential: Any, k: Any, b: Any, t: Any) -> None:
     for j in range(16 * len(block)):
         rows[row, j] = potential[k, b, t, j]
 
 
-@_compile
+@compiled
 def _load_gradient(block: Any, rows: Any, row: Any, gradient: Any, b: Any, t: Any, k: Any) -> None:
     for j in range(16 * len(block)):
         rows[row, j] = gradient[b, t, k, j]
 
 
-@_compile
+@compiled
 def _fill(block: Any, rows: Any, row: Any, value: Any) -> None:
     for j in range(16 * len(block)):
         rows[row, j] = value
 
 
-@_compile
+@compiled
 def _add_product(block: Any, rows: Any, above: Any, n: Any, k: Any, x: Any) -> None:
     for j in range(16 * len(block)):
         rows[GS, j] += x * above[n, k, j]
 
 
-@_compile
+@compiled
 def _add_ten_products(block: Any, rows: Any, above: Any, n: Any, k: Any, x: Any) -> None:
     x0, x1, x2, x3, x4, x5, x6, x7, x8, x9 = x
     for j in range(16 * len(block)):
@@ -232,7 +229,7 @@ def _add_ten_products(block: Any, rows: Any, above: Any, n: Any, k: Any, x: Any)
         )
 
 
-@_compile_sums
+@compiled_sums
 def _dot(weight: Any, source: Any, k: Any, gradient: Any, b: Any, t: Any) -> Any:
     total = f32(0)
     for j in range(weight.shape[2]):
@@ -240,19 +237,19 @@ def _dot(weight: Any, source: Any, k: Any, gradient: Any, b: Any, t: Any) -> Any
     return total
 
 
-@_compile
+@compiled
 def _store_below(block: Any, rows: Any, row: Any, out: Any, b: Any, t: Any, k: Any) -> None:
     for j in range(16 * len(block)):
         out[b, t, k, j] = rows[row, j]
 
 
-@_compile
+@compiled
 def _accumulate(block: Any, rows: Any, gradient: Any, group: Any, source: Any, k: Any) -> None:
     for j in range(16 * len(block)):
         gradient[group, source, k, j] += rows[GI, j]
 
 
-@_compile
+@compiled
 def backward(
     block: Any,
     counter: Any,
@@ -365,7 +362,7 @@ def backward(
             bias_gradient[group, k, lane] += rows[BIAS, lane]
 
 
-@_compile
+@compiled
 def inject(counter: Any, gs: Any, gt: Any, from_end: Any, gs_out: Any, gt_out: Any, lasts: Any) -> None:
     """Gradients of the output spikes [T, B, N] to the layout of :func:`backward` [B, T, K, W], and each sample's last
     step with a gradient."""
@@ -390,7 +387,7 @@ def inject(counter: Any, gs: Any, gt: Any, from_end: Any, gs_out: Any, gt_out: A
                 gt_out[b, t, n // W, n % W] = gt[t, b, n]
 
 
-@_compile
+@compiled
 def last_needed(offsets: Any, address: Any, neurons: Any, steps: Any) -> Any:
     """The steps by which every neuron of every sample has fired; steps + 1 if one is silent."""
     needed = np.int64(0)
@@ -410,7 +407,7 @@ def last_needed(offsets: Any, address: Any, neurons: Any, steps: Any) -> Any:
     return needed
 
 
-@_compile
+@compiled
 def count(counter: Any, offsets: Any, address: Any, term: Any, out: Any) -> None:
     """Add the events of each address before step ``term`` to ``out`` [B, N]."""
     B = out.shape[0]
@@ -422,7 +419,7 @@ def count(counter: Any, offsets: Any, address: Any, term: Any, out: Any) -> None
             out[b, address[event]] += f32(1)
 
 
-@_compile
+@compiled
 def densify(counter: Any, offsets: Any, address: Any, out: Any) -> None:
     """Events to spikes 0 or 1, [T, B, N]; ``out`` is zero before."""
     T, B, _ = out.shape

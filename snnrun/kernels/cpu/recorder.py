@@ -30,6 +30,10 @@ class Recorder(TorchDispatchMode):
         self._kept = list(inputs)  # alive, so that ids stay theirs
         self._names = {id(x): name for x, name in zip(inputs, ("gs", "gt", "v", "s", "slope"), strict=True)}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # skipping it imports it, a thousand modules
+
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         operation = function._schema.name.removeprefix("aten::").removesuffix("_")

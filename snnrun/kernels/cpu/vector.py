@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,21 @@ f32 = np.float32
 
 # Fusing a multiplication with an addition is the one freedom that kernels take: sums keep their order, and NaN stays.
 FASTMATH = {"contract"}
+
+
+def _compiler(fastmath: set[str]) -> Callable[[Any], Any]:
+    def compile_(function: Any) -> Any:
+        options = {"fastmath": fastmath, "error_model": "numpy", "nogil": True}
+        try:
+            return njit(cache=True, **options)(function)
+        except RuntimeError:  # no folder to keep compiled code in, neither beside the source nor at home
+            return njit(**options)(function)
+
+    return compile_
+
+
+compiled = _compiler(FASTMATH)
+compiled_sums = _compiler(FASTMATH | {"reassoc"})  # sums in vector lanes
 
 _LOG2_E = f32(math.log2(math.e))
 _ROUND = f32(1.5 * 2**23)  # adding it leaves the nearest integer in the lowest bits of a float32
