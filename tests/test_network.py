@@ -59,12 +59,28 @@ def test_layer_lists_that_do_not_fit_are_named(layers: str, says: str) -> None:
 
 
 def test_average_pool_floors_odd_maps_and_hands_on_both_channels() -> None:
-    x = Spikes(bits(2, 1, 3, 5, 5), torch.rand(2, 1, 3, 5, 5))
-    y = AveragePool(2)(x)
+    s, t = (torch.zeros(2, 1, 3, 5, 5, requires_grad=True) for _ in range(2))
+    y = AveragePool(2)(Spikes(s, t))
     assert y.s.shape == (2, 1, 3, 2, 2)
-    assert x.t is not None
     assert y.t is not None
-    torch.testing.assert_close(y.t[0, 0, 0, 0, 0], x.t[0, 0, 0, :2, :2].mean())
+    weights = torch.rand(2, 1, 3, 2, 2)
+    ((y.s + 2 * y.t) * weights).sum().backward()
+    assert s.grad is not None
+    torch.testing.assert_close(s.grad[0, 0, 0, :2, 2:4], weights[0, 0, 0, 0, 1].expand(2, 2) / 4)
+    torch.testing.assert_close(t.grad, 2 * s.grad)
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 4, 5])
+def test_the_timing_gradient_of_a_convolution_is_its_transpose_at_spikes(kernel: int) -> None:
+    conv = Conv(2, 3, kernel)
+    s = bits(4, 2, 2, 6, 7).requires_grad_()
+    t = torch.zeros(4, 2, 2, 6, 7, requires_grad=True)
+    current, timing = conv.currents(Spikes(s, t))
+    assert timing is not None
+    weights = torch.rand_like(current)
+    (current * weights).sum().backward()
+    (timing * weights).sum().backward()
+    torch.testing.assert_close(t.grad, s.detach() * s.grad)
 
 
 def test_max_pool_takes_the_first_of_ties_in_row_major_order() -> None:

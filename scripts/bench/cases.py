@@ -116,4 +116,4 @@ def _real_spikes(case: Case) -> tuple[Tensor, Tensor]:
         raise UserError(f"--batch {case.batch} is more than the {len(source)} samples at {case.data}")
     indices = np.random.default_rng(0).choice(len(source), case.batch, replace=False)
     labels = source.targets(indices).label
-    return source.spikes(indices).view(case.T, case.batch, *case.shape), labels
+    return source.spikes(indices).dense().view(case.T, case.batch, *case.shape), labels

@@ -32,6 +32,8 @@ class Worker:
             "NUMBA_NUM_THREADS": count,
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
         }
+        if impl.startswith("snnrun-"):
+            environment["OMP_WAIT_POLICY"] = "PASSIVE"  # as `import snnrun` sets it, where torch comes later
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "bench.worker", impl, device, count],
             env=environment,

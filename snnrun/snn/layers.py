@@ -1,19 +1,39 @@
 """Synapses, pooling and flatten: ordinary linear maps on both channels of :class:`Spikes`.
 
-Moving a presynaptic spike acts through the weights on its timing twin only, and adds nothing to dW: hence
-``linear(s * t)`` with spikes and weights detached.
+Moving a presynaptic spike acts through the weights on its timing twin only, and adds nothing to dW: the timing current
+is W (s t), with spikes and weights constant. As the twin t is zero, so is every linear map of it; only the transposed
+map of its gradient is ever computed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snnrun.snn.spikes import Spikes
+
+
+class _Twin(torch.autograd.Function):
+    """A linear map of a timing twin, given by the shape of its result and its transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, t: Tensor, shape: torch.Size, transpose: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.transpose = transpose
+        return t.new_zeros(()).expand(shape)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.transpose(gradient), None, None
+
+
+def twin_map(t: Tensor | None, shape: torch.Size, transpose: Callable[[Tensor], Tensor]) -> Tensor | None:
+    """What a linear map with this ``transpose`` makes of a timing twin: zeros of ``shape``."""
+    return None if t is None else _Twin.apply(t, shape, transpose)  # type: ignore[no-untyped-call]
 
 
 class Synapse(nn.Module):
@@ -34,8 +54,8 @@ class Synapse(nn.Module):
 
     def currents(self, x: Spikes) -> tuple[Tensor, Tensor | None]:
         """Synaptic current W s and timing current W (s * t), both [T, B, ...]."""
-        timing = None if x.t is None else self._map(x.s.detach() * x.t, self.weight.detach())
-        return self._map(x.s, self.weight), timing
+        current, s, weight = self._map(x.s, self.weight), x.s.detach(), self.weight.detach()
+        return current, twin_map(x.t, current.shape, lambda gradient: s * self._transposed(gradient, weight))
 
     @staticmethod
     def _stored(weight: Tensor) -> Tensor:
@@ -51,6 +71,10 @@ class Synapse(nn.Module):
         raise NotImplementedError
 
     def _map(self, x: Tensor, weight: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _transposed(self, gradient: Tensor, weight: Tensor) -> Tensor:
+        """W^T gradient, shaped as the input."""
         raise NotImplementedError
 
 
@@ -72,6 +96,9 @@ class Dense(Synapse):
 
     def _map(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.linear(x, weight)
+
+    def _transposed(self, gradient: Tensor, weight: Tensor) -> Tensor:
+        return gradient @ weight
 
 
 class Conv(Synapse):
@@ -95,6 +122,13 @@ class Conv(Synapse):
     def _map(self, x: Tensor, weight: Tensor) -> Tensor:
         return _per_step(lambda frames: F.conv2d(frames, weight, padding="same"), x)
 
+    def _transposed(self, gradient: Tensor, weight: Tensor) -> Tensor:
+        kernel = weight.shape[-1]
+        before = (kernel - 1) // 2  # an even kernel pads one more behind
+        wide = _per_step(lambda frames: F.conv_transpose2d(frames, weight, padding=before), gradient)
+        height, width = gradient.shape[-2:]
+        return wide[..., :height, :width]
+
 
 class AveragePool(nn.Module):
     """Mean over windows; hands on real values. Odd maps are floored."""
@@ -104,10 +138,16 @@ class AveragePool(nn.Module):
         self.size = size
 
     def forward(self, x: Spikes) -> Spikes:
-        def pool(z: Tensor) -> Tensor:
-            return _per_step(lambda frames: F.avg_pool2d(frames, self.size), z)
+        pooled = _per_step(lambda frames: F.avg_pool2d(frames, self.size), x.s)
+        height, width = x.s.shape[-2:]
 
-        return Spikes(pool(x.s), None if x.t is None else pool(x.t))
+        def transpose(gradient: Tensor) -> Tensor:
+            spread = gradient / self.size**2
+            for dim in (-2, -1):
+                spread = spread.repeat_interleave(self.size, dim)
+            return F.pad(spread, (0, width - spread.shape[-1], 0, height - spread.shape[-2]))
+
+        return Spikes(pooled, twin_map(x.t, pooled.shape, transpose))
 
 
 class MaxPool(nn.Module):
@@ -130,7 +170,8 @@ class Flatten(nn.Module):
     """[T, B, C, H, W] -> [T, B, C H W]."""
 
     def forward(self, x: Spikes) -> Spikes:
-        return Spikes(x.s.flatten(2), None if x.t is None else x.t.flatten(2))
+        shape, flat = x.s.shape, x.s.flatten(2)
+        return Spikes(flat, twin_map(x.t, flat.shape, lambda gradient: gradient.reshape(shape)))
 
 
 POOLS: dict[str, Callable[[int], nn.Module]] = {"apool": AveragePool, "mpool": MaxPool}

@@ -61,7 +61,7 @@ class _NeuronFunction(torch.autograd.Function):
         result = neuron.kernel.simulate(current, bias, neuron.constants)
         ctx.neuron = neuron
         ctx.save_for_backward(*result, bias)
-        return result.spikes, torch.zeros_like(result.spikes)
+        return result.spikes, result.spikes.new_zeros(()).expand_as(result.spikes)
 
     @staticmethod
     def backward(ctx: Any, gs: Tensor, gt: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:

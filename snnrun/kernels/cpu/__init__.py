@@ -82,7 +82,7 @@ def simulate(current: Tensor, bias: Tensor | None, c: NeuronConstants) -> Forwar
         spikes.numpy(),
         potential.numpy(),
         before=(_BLOCK,),
-        tasks=-(-flat.shape[1] // _WIDTH),
+        tasks=-(-flat.shape[1] // (_WIDTH * cells.PER_TASK)),
         work=flat.numel(),
     )
     return Forward(_cut(spikes, current.shape), _cut(potential, current.shape))
@@ -117,7 +117,7 @@ def backpropagate(
         timing.numpy(),
         bias.numpy(),
         before=(_BLOCK,),
-        tasks=-(-potential.shape[1] // _WIDTH),
+        tasks=-(-potential.shape[1] // (_WIDTH * cells.PER_TASK)),
         work=2.0 * potential.numel(),
     )
     return Backward(

@@ -1,6 +1,6 @@
 """Compiled recurrences on dense currents, for layers whose synapses are a library's: convolutions and what follows.
 
-Arrays are [T, cells], a cell being one neuron of one sample. Tasks are blocks of cells as in
+Arrays are [T, cells], a cell being one neuron of one sample. Tasks are some blocks of cells, these as in
 :mod:`snnrun.kernels.cpu.loops`; the last block ends with the last cell and may overlap the one before it.
 """
 
@@ -10,9 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from snnrun.kernels.cpu.loops import _step, f32
-from snnrun.kernels.cpu.rows import BIAS, DEP, DRIVE, E1, E2, GI, GS, GT, ROWS, V_BEFORE, V_OUT, H, I, U, V, X
+from snnrun.kernels.cpu.loops import _clear, _step, f32
+from snnrun.kernels.cpu.rows import BIAS, DRIVE, E2, GI, GS, GT, ROWS, V_BEFORE, V_OUT, V, X
 from snnrun.kernels.cpu.vector import call, claim, compiled
+
+PER_TASK = 16  # blocks that advance together: 5 KB a step, for memory is read and written by pages
+
+
+@compiled
+def _move(block: Any, rows: Any, to: Any, row: Any) -> None:
+    for j in range(16 * len(block)):
+        rows[to, j] = rows[row, j]
 
 
 @compiled
@@ -47,22 +55,23 @@ def simulate(block: Any, counter: Any, current: Any, drive: Any, constants: Any,
     """``current`` [T, cells], ``drive`` [1, cells] -> ``spikes``, ``potential``."""
     T, cells = current.shape
     W = 16 * len(block)
+    blocks = (cells + W - 1) // W
     alpha_i, alpha_v, beta_i, beta_v = constants[0], constants[1], constants[2], constants[3]
-    rows = np.zeros((5, W), np.float32)
     while True:
-        task = claim(counter)
-        if task * W >= cells:
+        start = claim(counter) * PER_TASK
+        if start >= blocks:
             break
-        first = np.uint64(min(task * W, cells - W))
-        for row in (I, U):
-            for j in range(W):
-                rows[row, j] = f32(0)
-        _load(block, rows, DRIVE, drive, 0, first)
+        number = min(PER_TASK, blocks - start)
+        states = np.zeros((number, 5, W), np.float32)
+        for k in range(number):
+            _load(block, states[k], DRIVE, drive, 0, np.uint64(min((start + k) * W, cells - W)))
         for t in range(T):
-            _load(block, rows, X, current, t, first)
-            _step(block, rows, alpha_i, alpha_v, beta_i, beta_v)
-            _store(block, rows, V_OUT, potential, t, first)
-            _store_spikes(block, rows, spikes, t, first)
+            for k in range(number):
+                rows, first = states[k], np.uint64(min((start + k) * W, cells - W))
+                _load(block, rows, X, current, t, first)
+                _step(block, rows, alpha_i, alpha_v, beta_i, beta_v)
+                _store(block, rows, V_OUT, potential, t, first)
+                _store_spikes(block, rows, spikes, t, first)
 
 
 @compiled
@@ -81,31 +90,33 @@ def backpropagate(
     """All [T, cells] but ``bias`` [1, cells]; ``timing_current`` without an element where nobody asks for it."""
     T, cells = potential.shape
     W = 16 * len(block)
+    blocks = (cells + W - 1) // W
     timing, reads_timing = timing_current.size > 0, gt.size > 0
-    rows = np.zeros((ROWS, W), np.float32)
     while True:
-        task = claim(counter)
-        if task * W >= cells:
+        start = claim(counter) * PER_TASK
+        if start >= blocks:
             break
-        first = np.uint64(min(task * W, cells - W))
-        for row in (GT, DEP, GI, E1, E2, H, BIAS):
-            for j in range(W):
-                rows[row, j] = f32(0)
+        number = min(PER_TASK, blocks - start)
+        states = np.zeros((number, ROWS, W), np.float32)
+        for k in range(number):
+            _load(block, states[k], V_BEFORE, potential, T - 1, np.uint64(min((start + k) * W, cells - W)))
         for t in range(T - 1, -1, -1):
-            _load(block, rows, V, potential, t, first)
-            if t > 0:
-                _load(block, rows, V_BEFORE, potential, t - 1, first)
-            else:
-                for j in range(W):
-                    rows[V_BEFORE, j] = f32(0)
-            _load(block, rows, GS, gs, t, first)
-            if _spikes(block, rows):
-                if reads_timing:
-                    _load(block, rows, GT, gt, t, first)
-                call(formulas[1], rows, constants)
-            else:
-                call(formulas[0], rows, constants)
-            _store(block, rows, GI, current, t, first)
-            if timing:
-                _store(block, rows, E2, timing_current, t, first)
-        _store(block, rows, BIAS, bias, 0, first)
+            for k in range(number):
+                rows, first = states[k], np.uint64(min((start + k) * W, cells - W))
+                _move(block, rows, V, V_BEFORE)
+                if t > 0:
+                    _load(block, rows, V_BEFORE, potential, t - 1, first)
+                else:
+                    _clear(block, rows, V_BEFORE)
+                _load(block, rows, GS, gs, t, first)
+                if _spikes(block, rows):
+                    if reads_timing:
+                        _load(block, rows, GT, gt, t, first)
+                    call(formulas[1], rows, constants)
+                else:
+                    call(formulas[0], rows, constants)
+                _store(block, rows, GI, current, t, first)
+                if timing:
+                    _store(block, rows, E2, timing_current, t, first)
+        for k in range(number):
+            _store(block, states[k], BIAS, bias, 0, np.uint64(min((start + k) * W, cells - W)))
