@@ -70,6 +70,7 @@ def test_average_pool_floors_odd_maps_and_hands_on_both_channels() -> None:
     torch.testing.assert_close(t.grad, 2 * s.grad)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel")
 @pytest.mark.parametrize("kernel", [2, 3, 4, 5])
 def test_the_timing_gradient_of_a_convolution_is_its_transpose_at_spikes(kernel: int) -> None:
     conv = Conv(2, 3, kernel)
