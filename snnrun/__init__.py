@@ -6,9 +6,11 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-# Read by OpenMP when torch is imported: its threads otherwise spin between operations, on cores that kernels and other
-# jobs need (measured: steps up to ten times slower beside one busy process).
+# Read when torch is imported. Its OpenMP threads otherwise spin between operations, on cores that kernels and other jobs
+# need (measured: steps ten times slower beside one busy process); and its large tensors come in pages of 4 KiB, each a
+# fault (measured: convolutional networks take 1.7 times as long).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 if TYPE_CHECKING:
     from snnrun.snn import Network

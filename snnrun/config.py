@@ -23,7 +23,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from snnrun import registry
+from snnrun import kernels, registry
 from snnrun.data import Dataset
 from snnrun.errors import PairError, UserError
 from snnrun.losses import Loss
@@ -238,6 +238,7 @@ def _check_across(config: Config) -> None:
     _check_monitor(config, spiking)
     _check_loss(config, has_conv=any(spec.kind == "conv" for spec in specs))
     _check_device(config.trainer.device)
+    kernels.choose(config.trainer.kernel, config.trainer.torch_device())
     if config.options.mode == "train" and config.options.checkpoint is not None:
         raise UserError("checkpoint is given, but mode is train", "Evaluate it by mode=test")
     name = config.options.experiment_name

@@ -83,7 +83,7 @@ class Run:
         config = self.config
         self.threads = config.trainer.threads or available_cores()
         torch.set_num_threads(self.threads)
-        self.device = torch.device(_device(config.trainer.device))
+        self.device = config.trainer.torch_device()
         # on GPUs: convolutions in full float32, the same every time, or spikes near the threshold flip
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic = True
@@ -263,12 +263,6 @@ def score(summary: Mapping[str, Any], monitor: str) -> float:
     if summary["status"] == "finished" and value is not None and math.isfinite(value):
         return float(value)
     return 0.0 if higher_is_better(monitor) else sys.float_info.max
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
 
 
 def _data_summary(data: Data, config: Config) -> dict[str, Any]:

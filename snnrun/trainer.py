@@ -31,7 +31,7 @@ class TrainerOptions:
 
     Attributes:
         device: auto, cpu, cuda or cuda:N.
-        kernel: auto, or a kernel by name.
+        kernel: auto (the fastest that runs on the device), reference (plain PyTorch), cpu (numba) or cuda (Triton).
         threads: CPU threads; null: all cores.
         monitor: validation metric that selects best.pt; on data without labels val/loss stands in for accuracies.
         grad_clip: gradients are clipped element by element to +- this; null: not at all.
@@ -48,6 +48,11 @@ class TrainerOptions:
     monitor: str = "val/acc"
     grad_clip: float | None = param(1.0, gt=0)
     patience: int | None = param(None, ge=1)
+
+    def torch_device(self) -> torch.device:
+        """The device that ``device`` stands for: auto takes a GPU where there is one."""
+        auto = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(auto if self.device == "auto" else self.device)
 
 
 @dataclass

@@ -305,3 +305,30 @@ def test_another_process_compiles_nothing_anew(tmp_path: Path) -> None:
         outputs.append(result.stdout)
     assert not outputs[0].startswith("0 ")
     assert outputs[1].startswith("0 "), outputs[1]
+
+
+@pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel")
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5])
+@pytest.mark.parametrize(("channels", "maps"), [(1, 1), (2, 12), (3, 17), (12, 64)])
+def test_sparse_convolutions_are_torchs(kernel: int, channels: int, maps: int) -> None:
+    """Values, both gradients of the input and that of the weights, on real-valued inputs as pooling leaves them."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(6, channels, 5, 8, generator=generator) * bits(6, channels, 5, 8, rate=0.06)
+    weight, g = torch.randn(maps, channels, kernel, kernel, generator=generator), torch.randn(6, maps, 5, 8)
+    results = []
+    for convolve in (cpu.convolve, lambda a, b: F.conv2d(a, b, padding="same")):
+        a, b = x.clone().requires_grad_(), weight.clone().requires_grad_()
+        y = convolve(a, b)
+        y.backward(g)
+        assert a.grad is not None
+        results.append((y.detach(), a.grad, b.grad, x * a.grad))
+    assert "Convolution" in type(cpu.convolve(x, weight.requires_grad_()).grad_fn).__name__
+    assert results[0][2].abs().sum() > 0  # type: ignore[union-attr]
+    for ours, theirs in zip((*results[0][:3], cpu.transposed_at(x, g, weight.detach())), results[1], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.02, 1.0])
+def test_convolutional_networks_of_every_density(rate: float) -> None:
+    networks = both("conv5c3-apool2-conv17c5-apool2-out", (2, 12, 11), 5, 20, Hybrid(), 1, 3.0, 0.02)
+    assert hold_together(networks, SpikeTrain(extension=10), bits(20, 3, 2, 12, 11, rate=rate), torch.arange(3))

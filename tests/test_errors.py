@@ -40,6 +40,7 @@ WRONG = [
     ("model.init=xavier", "model.init", "calibrate"),
     ("dataset.T=10", "dataset.T", "t_last"),
     ("trainer.device=cuda:99", "trainer.device is cuda:99", "trainer.device=cpu"),
+    ("trainer.kernel=cuda", "trainer.kernel=cuda", "trainer.kernel=auto"),
     ("trainer.device=tpu", "trainer.device is 'tpu'", "cuda"),
     ("trainer.kernel=fastest", "trainer.kernel is 'fastest'", "reference"),
     ("trainer.monitor=val/accuracy", "trainer.monitor", "val/acc"),

@@ -33,7 +33,8 @@ class Worker:
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
         }
         if impl.startswith("snnrun-"):
-            environment["OMP_WAIT_POLICY"] = "PASSIVE"  # as `import snnrun` sets it, where torch comes later
+            # as `import snnrun` sets them, where torch comes later
+            environment |= {"OMP_WAIT_POLICY": "PASSIVE", "THP_MEM_ALLOC_ENABLE": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "bench.worker", impl, device, count],
             env=environment,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ class Synapse(nn.Module):
     def currents(self, x: Spikes) -> tuple[Tensor, Tensor | None]:
         """Synaptic current W s and timing current W (s * t), both [T, B, ...]."""
         current, s, weight = self._map(x.s, self.weight), x.s.detach(), self.weight.detach()
-        return current, twin_map(x.t, current.shape, lambda gradient: s * self._transposed(gradient, weight))
+        return current, twin_map(x.t, current.shape, lambda gradient: self._timing(s, gradient, weight))
 
     @staticmethod
     def _stored(weight: Tensor) -> Tensor:
@@ -73,8 +74,8 @@ class Synapse(nn.Module):
     def _map(self, x: Tensor, weight: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _transposed(self, gradient: Tensor, weight: Tensor) -> Tensor:
-        """W^T gradient, shaped as the input."""
+    def _timing(self, s: Tensor, gradient: Tensor, weight: Tensor) -> Tensor:
+        """s * (W^T gradient): the timing channel of the layer below."""
         raise NotImplementedError
 
 
@@ -97,8 +98,8 @@ class Dense(Synapse):
     def _map(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.linear(x, weight)
 
-    def _transposed(self, gradient: Tensor, weight: Tensor) -> Tensor:
-        return gradient @ weight
+    def _timing(self, s: Tensor, gradient: Tensor, weight: Tensor) -> Tensor:
+        return s * (gradient @ weight)
 
 
 class Conv(Synapse):
@@ -106,6 +107,13 @@ class Conv(Synapse):
 
     def __init__(self, channels: int, maps: int, kernel_size: int) -> None:
         super().__init__((maps, channels, kernel_size, kernel_size))
+        self.convolve: Callable[[Tensor, Tensor], Tensor] = _convolve
+        self.transposed_at: Callable[[Tensor, Tensor, Tensor], Tensor] = _transposed_at
+
+    def use(self, kernel: ModuleType) -> None:
+        """Take a kernel's own convolution, where it has one."""
+        self.convolve = getattr(kernel, "convolve", _convolve)
+        self.transposed_at = getattr(kernel, "transposed_at", _transposed_at)
 
     def bias_per_neuron(self) -> Tensor:
         return self.bias[:, None, None]
@@ -120,14 +128,12 @@ class Conv(Synapse):
         return ((s != 0).sum((0, 2)) * fan_out).sum((1, 2))
 
     def _map(self, x: Tensor, weight: Tensor) -> Tensor:
-        return _per_step(lambda frames: F.conv2d(frames, weight, padding="same"), x)
+        maps = self.convolve(x.flatten(0, 1), weight)
+        return maps.view(*x.shape[:2], *maps.shape[1:])
 
-    def _transposed(self, gradient: Tensor, weight: Tensor) -> Tensor:
-        kernel = weight.shape[-1]
-        before = (kernel - 1) // 2  # an even kernel pads one more behind
-        wide = _per_step(lambda frames: F.conv_transpose2d(frames, weight, padding=before), gradient)
-        height, width = gradient.shape[-2:]
-        return wide[..., :height, :width]
+    def _timing(self, s: Tensor, gradient: Tensor, weight: Tensor) -> Tensor:
+        below = self.transposed_at(s.flatten(0, 1), gradient.flatten(0, 1), weight)
+        return below.view(s.shape)
 
 
 class AveragePool(nn.Module):
@@ -139,13 +145,12 @@ class AveragePool(nn.Module):
 
     def forward(self, x: Spikes) -> Spikes:
         pooled = _per_step(lambda frames: F.avg_pool2d(frames, self.size), x.s)
-        height, width = x.s.shape[-2:]
+        frames, size = x.s.detach().flatten(0, 1), [self.size, self.size]
 
         def transpose(gradient: Tensor) -> Tensor:
-            spread = gradient / self.size**2
-            for dim in (-2, -1):
-                spread = spread.repeat_interleave(self.size, dim)
-            return F.pad(spread, (0, width - spread.shape[-1], 0, height - spread.shape[-2]))
+            back = torch.ops.aten.avg_pool2d_backward
+            spread: Tensor = back(gradient.flatten(0, 1), frames, size, size, [0, 0], False, True, None)
+            return spread.view(x.s.shape)
 
         return Spikes(pooled, twin_map(x.t, pooled.shape, transpose))
 
@@ -181,3 +186,13 @@ def _per_step(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply a map on [B, C, H, W] to every step of [T, B, C, H, W]."""
     mapped = function(x.flatten(0, 1))
     return mapped.view(*x.shape[:2], *mapped.shape[1:])
+
+
+def _convolve(frames: Tensor, weight: Tensor) -> Tensor:
+    return F.conv2d(frames, weight, padding="same")
+
+
+def _transposed_at(s: Tensor, gradient: Tensor, weight: Tensor) -> Tensor:
+    before = (weight.shape[-1] - 1) // 2  # an even kernel pads one more behind
+    height, width = gradient.shape[-2:]
+    return s * F.conv_transpose2d(gradient, weight, padding=before)[..., :height, :width]

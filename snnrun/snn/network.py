@@ -28,6 +28,9 @@ class Network(nn.Module):
         self.specs = tuple(specs)
         self.neuron = neuron
         self.stages = nn.ModuleList(_build(spec) for spec in specs)
+        for stage in self.stages:
+            if isinstance(stage, Conv):
+                stage.use(neuron.kernel)
         self._steps_needed: int | None = None  # by the last pass that was allowed to end early
 
     @property

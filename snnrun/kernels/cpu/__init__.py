@@ -18,6 +18,7 @@ from torch import Tensor
 
 from snnrun.kernels.constants import NeuronConstants
 from snnrun.kernels.cpu import cells
+from snnrun.kernels.cpu.convolution import convolve, transposed_at
 from snnrun.kernels.cpu.dense import constants_array
 from snnrun.kernels.cpu.formula import CompiledFormula, compile_formula
 from snnrun.kernels.cpu.recorder import CannotCompile
@@ -138,3 +139,6 @@ def _padded(x: Tensor) -> Tensor:
 
 def _cut(flat: Tensor, shape: torch.Size) -> Tensor:
     return flat[:, : shape[1:].numel()].reshape(flat.shape[0], *shape[1:])
+
+
+__all__ = ["ON_EVENTS", "backpropagate", "convolve", "prepare", "simulate", "telling", "transposed_at"]
