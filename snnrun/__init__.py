@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-# Read when torch is imported. Its OpenMP threads otherwise spin between operations, on cores that kernels and other jobs
-# need (measured: steps ten times slower beside one busy process); and its large tensors come in pages of 4 KiB, each a
-# fault (measured: convolutional networks take 1.7 times as long).
+# Read when torch is imported. Its OpenMP threads otherwise spin between operations, on cores that kernels and other
+# jobs need (measured: steps ten times slower beside one busy process); and its large tensors come in pages of 4 KiB,
+# each a fault (measured: convolutional networks take 1.7 times as long).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 

@@ -37,13 +37,18 @@ class _Pass:
     records: list[engine.Record] = field(default_factory=list)
 
 
-def run(neuron: Neuron, synapses: Sequence[Dense], events: Events, until_fired: bool, first_piece: int | None) -> Trace:
+def run(
+    neuron: Neuron, synapses: Sequence[Dense], events: Events, until_fired: bool, first_piece: int | None
+) -> tuple[Trace, int]:
     """Simulate a chain of dense layers.
 
     Args:
         events: input spikes.
         until_fired: stop once every output neuron of every sample has fired.
         first_piece: steps after which to look for the first time; None: not before the end.
+
+    Returns:
+        The trace, and the steps by which all outputs had fired (more than were simulated: one is silent).
     """
     parameters = [parameter for synapse in synapses for parameter in (synapse.weight, synapse.bias)]
     keep = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters)
@@ -55,7 +60,8 @@ def run(neuron: Neuron, synapses: Sequence[Dense], events: Events, until_fired: 
         layer_inputs = done.records[index - 1].events if index else inputs
         layers.append(EventTrace(synapse, layer_inputs, record, total))
     output = Spikes(s, t if neuron.reads_timing else None)
-    return Trace(tuple(layers), output, done.records[-1].steps)
+    needed = engine.steps_needed(done.records[-1]) if until_fired else events.T
+    return Trace(tuple(layers), output, done.records[-1].steps), needed
 
 
 class EventTrace(LayerTrace):

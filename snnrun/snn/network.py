@@ -12,7 +12,7 @@ from snnrun.snn.events import Events
 from snnrun.snn.layers import POOLS, Conv, Dense, Flatten, Synapse
 from snnrun.snn.neuron import Neuron
 from snnrun.snn.spikes import Spikes
-from snnrun.snn.trace import DenseTrace, LayerTrace, Trace, term
+from snnrun.snn.trace import DenseTrace, LayerTrace, Trace
 
 
 class Network(nn.Module):
@@ -73,9 +73,9 @@ class Network(nn.Module):
         T = events.T
         likely = None if self._steps_needed is None or self._steps_needed > 0.8 * T else self._steps_needed + T // 16
         chain = [stage for stage in self.stages if isinstance(stage, Dense)]
-        trace = fused.run(self.neuron, chain, events, until_fired, likely if until_fired else None)
+        trace, needed = fused.run(self.neuron, chain, events, until_fired, likely if until_fired else None)
         if until_fired:
-            self._steps_needed = term(trace.output.s)
+            self._steps_needed = needed
         return trace
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from snnrun.kernels.cpu.loops import _clear, _step, f32
-from snnrun.kernels.cpu.rows import BIAS, DRIVE, E2, GI, GS, GT, ROWS, V_BEFORE, V_OUT, V, X
+from snnrun.kernels.cpu.rows import BIAS, DRIVE, E2, GI, GS, GT, ROWS, V_BEFORE, V, X
 from snnrun.kernels.cpu.vector import call, claim, compiled
 
 PER_TASK = 16  # blocks that advance together: 5 KB a step, for memory is read and written by pages
@@ -39,7 +39,7 @@ def _store(block: Any, rows: Any, row: Any, out: Any, t: Any, first: Any) -> Non
 @compiled
 def _store_spikes(block: Any, rows: Any, out: Any, t: Any, first: Any) -> None:
     for j in range(16 * len(block)):
-        out[t, first + np.uint64(j)] = f32(1) if rows[V_OUT, j] >= f32(1) else f32(0)
+        out[t, first + np.uint64(j)] = f32(1) if rows[0, j] >= f32(1) else f32(0)
 
 
 @compiled
@@ -62,16 +62,16 @@ def simulate(block: Any, counter: Any, current: Any, drive: Any, constants: Any,
         if start >= blocks:
             break
         number = min(PER_TASK, blocks - start)
-        states = np.zeros((number, 5, W), np.float32)
+        states, out = np.zeros((number, 4, W), np.float32), np.zeros((1, W), np.float32)
         for k in range(number):
             _load(block, states[k], DRIVE, drive, 0, np.uint64(min((start + k) * W, cells - W)))
         for t in range(T):
             for k in range(number):
                 rows, first = states[k], np.uint64(min((start + k) * W, cells - W))
                 _load(block, rows, X, current, t, first)
-                _step(block, rows, alpha_i, alpha_v, beta_i, beta_v)
-                _store(block, rows, V_OUT, potential, t, first)
-                _store_spikes(block, rows, spikes, t, first)
+                _step(block, rows, out, 0, alpha_i, alpha_v, beta_i, beta_v)
+                _store(block, out, 0, potential, t, first)
+                _store_spikes(block, out, spikes, t, first)
 
 
 @compiled

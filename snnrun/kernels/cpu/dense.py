@@ -326,12 +326,12 @@ class _Sums(NamedTuple):
     def zeros(cls, blocks: Blocks, B: int) -> _Sums:
         size = blocks.fan_in * blocks.padded
         groups = max(1, min(B, -(-_TASKS // blocks.number), _PARTIAL_SUMS // size))
-        weight = np.zeros((groups, *blocks.shape), np.float32)
+        weight = np.zeros((groups, blocks.number, blocks.fan_in, blocks.width), np.float32)
         return cls(groups, weight, np.zeros((groups, blocks.number, blocks.width), np.float32))
 
     def gradients(self, blocks: Blocks, c: NeuronConstants) -> Gradients:
         weight = torch.from_numpy(self.weight[0] if self.groups == 1 else self.weight.sum(0))
-        weight = weight.view(blocks.fan_in, blocks.padded)[:, : blocks.neurons].t()
+        weight = weight.transpose(0, 1).reshape(blocks.fan_in, blocks.padded)[:, : blocks.neurons].t()
         bias = torch.from_numpy(self.bias.sum(0).reshape(-1)[: blocks.neurons])
         return Gradients(weight, c.beta_bias * bias)
 

@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import importlib.util
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -39,17 +40,21 @@ class CompiledFormula(NamedTuple):
     Attributes:
         params: its constants, float32.
         zero_to_zero: without gradients from above it gives none.
+        quiet_reads_slope: whether the slope matters where no lane spikes.
         functions: (kind, width) to numba C function, see :mod:`snnrun.kernels.cpu.source`.
     """
 
     params: np.ndarray
     zero_to_zero: bool
+    quiet_reads_slope: bool
     functions: Callable[[str, int], Any]
 
     def addresses(self, width: int, with_timing: bool) -> np.ndarray:
-        """Of the functions for quiet and for spiking rows of this width, with e1 and e2 or without; int64 [2]."""
+        """Of the functions for quiet and for spiking rows of this width, with e1 and e2 or without, and whether the
+        first one reads V[t-1]; int64 [3]."""
         suffix = "_timing" if with_timing else ""
-        return np.array([self.functions(kind + suffix, width).address for kind in ("quiet", "spiking")], np.int64)
+        functions = [self.functions(kind + suffix, width).address for kind in ("quiet", "spiking")]
+        return np.array([*functions, self.quiet_reads_slope], np.int64)
 
     def constants(self, c: NeuronConstants) -> np.ndarray:
         """What the functions take beside rows: the neuron's constants, then the formula's; float32."""
@@ -67,9 +72,11 @@ def compile_formula(formula: Formula) -> CompiledFormula:
     recorder = Recorder(inputs)
     with recorder, torch.no_grad():
         result = formula(*inputs)
-    source = module_source(recorder.lines, recorder.name(result), recorder.zeros, len(recorder.params))
+    lines, quiet = recorder.lines, recorder.quiet_lines()
+    source = module_source(lines, quiet, recorder.name(result), len(recorder.params))
     params = np.array(recorder.params, dtype=np.float32)
-    compiled = CompiledFormula(params, _zero_to_zero(formula), _load(source).function)
+    reads_slope = any(re.search(r"\bslope\b", line) for line in quiet)
+    compiled = CompiledFormula(params, _zero_to_zero(formula), reads_slope, _load(source).function)
     _hold_to_torch(formula, compiled)
     return compiled
 

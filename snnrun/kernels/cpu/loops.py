@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from snnrun.kernels.cpu.rows import BIAS, DEP, DRIVE, E1, E2, GI, GS, GT, ROWS, V_BEFORE, V_OUT, H, I, U, V, X
+from snnrun.kernels.cpu.rows import BIAS, DEP, DRIVE, E1, E2, GI, GS, GT, ROWS, V_BEFORE, H, I, U, V, X
 from snnrun.kernels.cpu.vector import call, claim, compiled, compiled_sums
 
 f32 = np.float32
@@ -52,13 +52,13 @@ def _add_four(block: Any, rows: Any, weight: Any, k: Any, a: Any, b: Any, c: Any
 
 
 @compiled
-def _step(block: Any, rows: Any, alpha_i: Any, alpha_v: Any, beta_i: Any, beta_v: Any) -> Any:
+def _step(block: Any, rows: Any, out: Any, at: Any, alpha_i: Any, alpha_v: Any, beta_i: Any, beta_v: Any) -> Any:
     fired_lanes = np.int32(0)
     for j in range(16 * len(block)):
         i = alpha_i * rows[I, j] + beta_i * rows[X, j]
         v = alpha_v * rows[U, j] + beta_v * i + rows[DRIVE, j]
         fired = v >= f32(1)
-        rows[V_OUT, j] = v
+        out[at, j] = v
         rows[I, j] = f32(0) if fired else i
         rows[U, j] = f32(0) if fired else v
         rows[X, j] = f32(0)
@@ -67,14 +67,14 @@ def _step(block: Any, rows: Any, alpha_i: Any, alpha_v: Any, beta_i: Any, beta_v
 
 
 @compiled
-def _quiet_step(block: Any, rows: Any, alpha_i: Any, alpha_v: Any, beta_v: Any) -> Any:
+def _quiet_step(block: Any, rows: Any, out: Any, at: Any, alpha_i: Any, alpha_v: Any, beta_v: Any) -> Any:
     """A step without input."""
     fired_lanes = np.int32(0)
     for j in range(16 * len(block)):
         i = alpha_i * rows[I, j]
         v = alpha_v * rows[U, j] + beta_v * i + rows[DRIVE, j]
         fired = v >= f32(1)
-        rows[V_OUT, j] = v
+        out[at, j] = v
         rows[I, j] = f32(0) if fired else i
         rows[U, j] = f32(0) if fired else v
         fired_lanes += np.int32(fired)
@@ -101,7 +101,7 @@ def forward(
 ) -> None:
     """Steps start <= t < stop of a layer; ``ends`` [K, B] counts the spikes so far; potential may have no element."""
     K, B = ends.shape
-    rows = np.zeros((5, 16 * len(block)), np.float32)
+    rows, passing = np.zeros((4, 16 * len(block)), np.float32), np.zeros((1, 16 * len(block)), np.float32)
     alpha_i, alpha_v, beta_i, beta_v = constants[0], constants[1], constants[2], constants[3]
     keep = potential.size > 0
     while True:
@@ -113,6 +113,7 @@ def forward(
         for b in range(B * group // groups, B * (group + 1) // groups):
             _load(block, rows, I, state[0, k], b)
             _load(block, rows, U, state[1, k], b)
+            out = potential[k, b] if keep else passing
             end = ends[k, b]
             event = offsets[b, start]
             for t in range(start, stop):
@@ -133,26 +134,19 @@ def forward(
                 while event < last:
                     _add(block, rows, weight, k, address[event])
                     event += 1
+                at = t if keep else 0
                 if quiet:
-                    fired = _quiet_step(block, rows, alpha_i, alpha_v, beta_v)
+                    fired = _quiet_step(block, rows, out, at, alpha_i, alpha_v, beta_v)
                 else:
-                    fired = _step(block, rows, alpha_i, alpha_v, beta_i, beta_v)
+                    fired = _step(block, rows, out, at, alpha_i, alpha_v, beta_i, beta_v)
                 counts[k, b, t] = fired
                 if fired > 0:
                     for j in range(16 * len(block)):
-                        if rows[V_OUT, j] >= f32(1):
+                        if out[at, j] >= f32(1):
                             lanes[k, b, end] = j
                             end += 1
-                if keep:
-                    _store_potential(block, rows, potential, k, b, t)
             ends[k, b] = end
             _store_state(block, rows, state, k, b)
-
-
-@compiled
-def _store_potential(block: Any, rows: Any, potential: Any, k: Any, b: Any, t: Any) -> None:
-    for j in range(16 * len(block)):
-        potential[k, b, t, j] = rows[V_OUT, j]
 
 
 @compiled
@@ -171,20 +165,23 @@ def merge(
     ``taken`` [K, B] counts the spikes that were joined before; ``offsets[b, start]`` is set.
     """
     K, B = taken.shape
+    done = np.empty(K, np.int64)  # of this thread alone: neighbours in ``taken`` belong to other samples
     while True:
         b = claim(counter)
         if b >= B:
             break
+        done[:] = taken[:, b]
         position = offsets[b, start]
         for t in range(start, stop):
             for k in range(K):
                 n = np.int64(counts[k, b, t])
-                first = taken[k, b]
-                for p in range(first, first + n):
-                    address[position] = k * width + lanes[k, b, p]
-                    position += 1
-                taken[k, b] = first + n
+                if n > 0:
+                    for p in range(done[k], done[k] + n):
+                        address[position] = k * width + lanes[k, b, p]
+                        position += 1
+                    done[k] += n
             offsets[b, t + 1] = position
+        taken[:, b] = done
 
 
 @compiled
@@ -212,11 +209,12 @@ def _add_product(block: Any, rows: Any, above: Any, n: Any, k: Any, x: Any) -> N
 
 
 @compiled
-def _add_ten_products(block: Any, rows: Any, above: Any, n: Any, k: Any, x: Any) -> None:
+def _ten_products(block: Any, rows: Any, every: Any, above: Any, n: Any, k: Any, x: Any) -> None:
     x0, x1, x2, x3, x4, x5, x6, x7, x8, x9 = x
     for j in range(16 * len(block)):
-        rows[GS, j] += (
-            x0 * above[n, k, j]
+        rows[GS, j] = (
+            every
+            + x0 * above[n, k, j]
             + x1 * above[n + 1, k, j]
             + x2 * above[n + 2, k, j]
             + x3 * above[n + 3, k, j]
@@ -246,7 +244,7 @@ def _store_below(block: Any, rows: Any, row: Any, out: Any, b: Any, t: Any, k: A
 @compiled
 def _accumulate(block: Any, rows: Any, gradient: Any, group: Any, source: Any, k: Any) -> None:
     for j in range(16 * len(block)):
-        gradient[group, source, k, j] += rows[GI, j]
+        gradient[group, k, source, j] += rows[GI, j]
 
 
 @compiled
@@ -287,12 +285,13 @@ def backward(
         above: its weights [N', K, W]; gS += gi_above above. Without an element where ``gs`` holds the product.
         weight_above: the same, input-major [N, K', W']: spikes gather their gT from it.
         gi, e2: out, bI gI and bI e2, [n, T, K, W], or without an element where no layer below wants them.
-        weight_gradient: added to, [groups, fan_in, K, W]; bias_gradient: [groups, K, W], summed dep.
+        weight_gradient: added to, [groups, K, fan_in, W]: a block's part is contiguous.
+        bias_gradient: added to, [groups, K, W], the sum of dep.
     """
     K = ends.shape[0]
     n, T, W = lasts.shape[0], counts.shape[2], 16 * len(block)
     rows = np.zeros((ROWS, W), np.float32)
-    quiet_formula, spiking_formula = formulas[0], formulas[1]
+    quiet_formula, spiking_formula, quiet_reads_slope = formulas[0], formulas[1], formulas[2] != 0
     given_gs, given_gt = gs.size > 0, gt.size > 0
     hands_gi, hands_e2 = gi.size > 0, e2.size > 0
     gathers = e2_above.size > 0
@@ -315,27 +314,28 @@ def backward(
                 end -= np.int64(counts[k, sample, t])
             for t in range(last - 1, -1, -1):
                 _load_potential(block, rows, V, potential, k, sample, t)
-                if t > 0:
+                start = end - np.int64(counts[k, sample, t])
+                if start == end and not quiet_reads_slope:
+                    pass
+                elif t > 0:
                     _load_potential(block, rows, V_BEFORE, potential, k, sample, t - 1)
                 else:
                     _clear(block, rows, V_BEFORE)
+                o = 0
                 if given_gs:
                     _load_gradient(block, rows, GS, gs, b, t, k)
+                elif products >= 10:
+                    x = gi_flat[b, t]
+                    _ten_products(
+                        block, rows, gs_every, above, 0, k,
+                        (x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7], x[8], x[9]),
+                    )  # fmt: skip
+                    o = 10
                 else:
                     _fill(block, rows, GS, gs_every)
-                o = 0
-                while o + 10 <= products:
-                    x = gi_flat[b, t]
-                    _add_ten_products(
-                        block, rows, above, o, k,
-                        (x[o], x[o + 1], x[o + 2], x[o + 3], x[o + 4],
-                         x[o + 5], x[o + 6], x[o + 7], x[o + 8], x[o + 9]),
-                    )  # fmt: skip
-                    o += 10
                 while o < products:
                     _add_product(block, rows, above, o, k, gi_flat[b, t, o])
                     o += 1
-                start = end - np.int64(counts[k, sample, t])
                 if start == end:
                     call(quiet_formula, rows, constants)
                 else:

@@ -52,6 +52,13 @@ class Recorder(TorchDispatchMode):
         self._names[id(result)] = name  # an operation in place gives its argument a new name
         return result
 
+    def quiet_lines(self) -> list[str]:
+        """The lines where gt and s are 0: what is 0 then is said to be."""
+        names = (line.split(" = ")[0] for line in self.lines)
+        return [
+            f"{name} = f32(0)" if name in self.zeros else line for name, line in zip(names, self.lines, strict=True)
+        ]
+
     def name(self, result: Any) -> str:
         """The name of a tensor that was computed."""
         if not isinstance(result, Tensor) or id(result) not in self._names:

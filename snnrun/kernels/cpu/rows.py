@@ -8,8 +8,8 @@ WIDTHS = (16, 64, 80)  # lanes of a block
 
 MIN_SLOPE = np.float32(constants.MIN_SLOPE)
 
-# In the forward pass: synaptic current and potential (as kept after a spike), input, bias drive, V of this step.
-I, U, X, DRIVE, V_OUT = range(5)  # noqa: E741
+# In the forward pass: synaptic current and potential (as kept after a spike), input, bias drive.
+I, U, X, DRIVE = range(4)  # noqa: E741
 
 # In the backward pass: gradients from above, V[t] and V[t-1], and the recurrences' states.
 GS, GT, V, V_BEFORE, DEP, GI, BIAS, E1, E2, H = range(10)

@@ -12,16 +12,16 @@ from collections.abc import Sequence
 from snnrun.kernels.cpu.rows import WIDTHS
 
 
-def module_source(lines: Sequence[str], g: str, zeros: set[str], params: int) -> str:
+def module_source(lines: Sequence[str], quiet: Sequence[str], g: str, params: int) -> str:
     """A module of C functions ``KIND_WIDTH(rows, params)``; kinds are quiet, spiking, quiet_timing, spiking_timing.
 
     Args:
         lines: assignments that compute ``g`` from gs, gt, v, s and slope.
-        zeros: names that are 0 in a quiet row.
+        quiet: the same for quiet rows.
         params: number of constants p0, p1 ...; the neuron's four come before them.
     """
     constants = "".join(f"    p{i} = params[{i + 4}]\n" for i in range(params))
-    bodies = {"quiet": [_without(line, zeros) for line in lines], "spiking": lines}
+    bodies = {"quiet": quiet, "spiking": lines}
     functions = []
     for width in WIDTHS:
         for kind, body in bodies.items():
@@ -33,11 +33,6 @@ def module_source(lines: Sequence[str], g: str, zeros: set[str], params: int) ->
                     )
                 )
     return _MODULE.format(functions="".join(functions))
-
-
-def _without(line: str, zeros: set[str]) -> str:
-    name = line.split(" = ")[0]
-    return f"{name} = f32(0)" if name in zeros else line
 
 
 _MODULE = '''"""A gradient method's formula as compiled loops; made by snnrun, safe to delete."""

@@ -55,8 +55,10 @@ def _from_bits(typing: Any, x: Any) -> Any:
 
 @njit(fastmath=FASTMATH, error_model="numpy")
 def exp(x: Any) -> Any:
-    """exp(x) in float32 to 2 ulp by polynomial, for a scalar exp keeps LLVM from vectorising the loop around it."""
-    overflow, underflow = x > _LARGEST, x < _SMALLEST
+    """exp(x) in float32 to 2 ulp by polynomial, for a scalar exp keeps LLVM from vectorising the loop around it.
+
+    Beyond the range of float32 it stays at its smallest and largest normal numbers.
+    """
     x = min(max(x, _SMALLEST), _LARGEST)
     shifted = x * _LOG2_E + _ROUND
     n = shifted - _ROUND
@@ -69,8 +71,7 @@ def exp(x: Any) -> Any:
     p = p * r + f32(1.6666665459e-1)
     p = p * r + f32(5.0000001201e-1)
     p = p * r * r + r + f32(1)
-    y = _from_bits(_bits(p) + (_bits(shifted) << np.int32(23)))
-    return f32(np.inf) if overflow else f32(0) if underflow else y
+    return _from_bits(_bits(p) + (_bits(shifted) << np.int32(23)))
 
 
 @njit(fastmath=FASTMATH, error_model="numpy")
