@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The runs behind the accuracies in the README. Takes about half an hour.
+# The runs behind the accuracies in the README. Takes about six minutes.
 #   scripts/measure_defaults.sh DATA_ROOT [OUT_DIR]
 set -euo pipefail
 root=$(realpath "$1")

@@ -185,6 +185,8 @@ def _loss(node: Any, method: Method, dataset: Dataset) -> tuple[Loss, str]:
     works = learnable(method)
     if not dataset.has_labels:
         works = [name for name in works if not registry.component("loss", name).needs_labels]
+    if isinstance(node, Mapping):
+        node = {**dataset.loss_options.get(str(node.get("name")), {}), **node}
     if not isinstance(node, Mapping) or node.get("name") != "auto":
         loss = cast(Loss, _component("loss", node))
         if loss.name not in works:
@@ -206,7 +208,7 @@ def _loss(node: Any, method: Method, dataset: Dataset) -> tuple[Loss, str]:
     if unused:
         why += f"; not used by it: {', '.join('loss.' + key for key in unused)}"
     kept = {key: value for key, value in given.items() if key not in unused}
-    return cast(Loss, _component("loss", {"name": name, **kept})), why
+    return cast(Loss, _component("loss", {"name": name, **dataset.loss_options.get(name, {}), **kept})), why
 
 
 def _without(method: Method) -> str:

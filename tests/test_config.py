@@ -41,7 +41,7 @@ def test_defaults_of_the_methods_are_the_papers() -> None:
     assert (hybrid.lambda_act, hybrid.lambda_tim) == (1, 1)
     assert (hybrid.surrogate_scale, hybrid.surrogate_sharpness) == (1, 3)
     assert composed("method=timing").method.penalty == 100
-    latency = composed("loss=latency").loss
+    latency = composed("loss=latency", "dataset=mnist").loss
     assert (latency.beta, latency.lambda_nospike) == (1 / 6, 0.1)
     assert composed("loss=spike_train").loss.alpha == 0.9
     assert composed().trainer.grad_clip == 1.0
@@ -111,3 +111,13 @@ def test_a_config_dir_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "optimizer" / "mine.yaml").write_text("name: sgd\nlr: 0.5\n")
     node = compose_node(["optimizer=mine"], str(tmp_path))
     assert check(to_plain(node)).optimizer.lr == 0.5
+
+
+def test_a_data_set_may_set_options_of_a_loss_and_the_user_wins() -> None:
+    def weight(*overrides: str) -> float:
+        return check(to_plain(compose_node(overrides))).loss.lambda_nospike  # type: ignore[attr-defined, no-any-return]
+
+    assert weight() == weight("loss=latency") == 0.5  # digits
+    assert weight("loss.lambda_nospike=0.2") == weight("loss=latency", "loss.lambda_nospike=0.2") == 0.2
+    assert weight("dataset=mnist") == 0.1
+    check(to_plain(compose_node(["method=activation"])))  # count has no such option

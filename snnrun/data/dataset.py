@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
@@ -70,6 +71,7 @@ class Dataset:
 
     Attributes:
         preferred_loss: what ``loss=auto`` takes where the method can learn from it.
+        loss_options: by loss, options that differ from its defaults on this data; what a user sets wins.
         T: steps of the simulation.
         root: folder below which the data lies; None: $SNNRUN_DATA, else ~/.cache/snnrun.
         val_share: share of the training samples kept for validation, stratified, drawn with ``split_seed``.
@@ -79,6 +81,7 @@ class Dataset:
 
     name: ClassVar[str]
     preferred_loss: ClassVar[str] = "latency"
+    loss_options: ClassVar[Mapping[str, Mapping[str, float]]] = {}
     has_labels: ClassVar[bool] = True
     shape: ClassVar[tuple[int, ...]]
     outputs: ClassVar[int]
