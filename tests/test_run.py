@@ -203,7 +203,7 @@ def test_config_yaml_is_complete_and_trains_the_same(finished: Path) -> None:
         "name": "latency",
         "rate_weight": 0.0,
         "beta": 1 / 6,
-        "lambda_nospike": 0.1,
+        "lambda_nospike": 0.5,  # as the digits data set has it
     }
     assert config["method"]["lambda_tim"] == 1.0
     state = torch.load(finished / "checkpoints" / "best.pt", weights_only=True)
