@@ -37,7 +37,7 @@ class Latency(Loss):
             twin = t.gather(0, first.clamp(max=T - 1)[None])[0]
             t1 = t1 + twin * (first < T)
         ce = F.cross_entropy(self.beta * (T - t1), targets.label)
-        label_count = s.gather(2, targets.label.expand(T, -1)[..., None]).sum((0, 2))
+        label_count = s.sum(0).gather(1, targets.label[:, None])
         # 1 at count 0 with gradient -1 at every step, and 0 with no gradient from the first spike on
         silent = F.relu(1 - label_count).sum()
         return ce + self.lambda_nospike / batch_size * silent

@@ -10,17 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from snnrun.kernels.cpu.loops import _clear, _step, f32
-from snnrun.kernels.cpu.rows import BIAS, DRIVE, E2, GI, GS, GT, ROWS, V_BEFORE, V, X
-from snnrun.kernels.cpu.vector import call, claim, compiled
+from snnrun.kernels.cpu.loops import _step, f32
+from snnrun.kernels.cpu.rows import BIAS, DRIVE, E2, GI, GS, GT, ROWS, X, ZERO
+from snnrun.kernels.cpu.vector import at_threshold, call, claim, compiled, pointer
 
 PER_TASK = 16  # blocks that advance together: 5 KB a step, for memory is read and written by pages
-
-
-@compiled
-def _move(block: Any, rows: Any, to: Any, row: Any) -> None:
-    for j in range(16 * len(block)):
-        rows[to, j] = rows[row, j]
 
 
 @compiled
@@ -43,11 +37,11 @@ def _store_spikes(block: Any, rows: Any, out: Any, t: Any, first: Any) -> None:
 
 
 @compiled
-def _spikes(block: Any, rows: Any) -> Any:
-    spiking = np.int32(0)
-    for j in range(16 * len(block)):
-        spiking += np.int32(rows[V, j] >= f32(1))
-    return spiking > 0
+def _spiking(block: Any, potential: Any, at: Any) -> Any:
+    spikes = np.int64(0)
+    for lane in range(0, 16 * len(block), 16):
+        spikes |= at_threshold(potential, at + lane)
+    return spikes != 0
 
 
 @compiled
@@ -98,23 +92,19 @@ def backpropagate(
             break
         number = min(PER_TASK, blocks - start)
         states = np.zeros((number, ROWS, W), np.float32)
-        for k in range(number):
-            _load(block, states[k], V_BEFORE, potential, T - 1, np.uint64(min((start + k) * W, cells - W)))
         for t in range(T - 1, -1, -1):
             for k in range(number):
                 rows, first = states[k], np.uint64(min((start + k) * W, cells - W))
-                _move(block, rows, V, V_BEFORE)
-                if t > 0:
-                    _load(block, rows, V_BEFORE, potential, t - 1, first)
-                else:
-                    _clear(block, rows, V_BEFORE)
+                at = t * cells + np.int64(first)
+                v = pointer(potential, at)
+                before = pointer(potential, at - cells) if t > 0 else pointer(rows, ZERO * W)
                 _load(block, rows, GS, gs, t, first)
-                if _spikes(block, rows):
+                if _spiking(block, potential, at):
                     if reads_timing:
                         _load(block, rows, GT, gt, t, first)
-                    call(formulas[1], rows, constants)
+                    call(formulas[1], rows, constants, v, before)
                 else:
-                    call(formulas[0], rows, constants)
+                    call(formulas[0], rows, constants, v, before)
                 _store(block, rows, GI, current, t, first)
                 if timing:
                     _store(block, rows, E2, timing_current, t, first)

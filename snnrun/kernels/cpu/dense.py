@@ -235,7 +235,7 @@ def backpropagate(
     if any(record.kept is None for record in records):
         raise RuntimeError("this forward pass was backpropagated before; its potentials are gone")
     _, B, T = records[0].counts.shape
-    sums = [_Sums.zeros(layer.blocks, B) for layer in layers]
+    sums = [_Sums.empty(layer.blocks, B) for layer in layers]
     above = [_above(layers[i], layers[i + 1], weights[i + 1]) for i in range(len(layers) - 1)]
     from_end = not formula.zero_to_zero or any(gs_every)
     chunk = max(1, min(B, _CHUNK_BYTES // (4 * T * max(_dense_cells(layers), 1))))
@@ -250,9 +250,6 @@ def backpropagate(
             memory.empty(shape, np.float32),
             np.empty(n, np.int64),
         )
-        if layers[-1].blocks.padded > layers[-1].blocks.neurons:
-            given_s.fill(0)
-            given_t.fill(0)
         run(
             loops.inject, np.ascontiguousarray(gs_array[:, part]), np.ascontiguousarray(gt_array[:, part]), from_end,
             given_s, given_t, lasts, tasks=n, work=gs_array[:, part].size * 4,
@@ -321,19 +318,24 @@ class _Sums(NamedTuple):
     groups: int
     weight: np.ndarray
     bias: np.ndarray
+    memory: Buffers
 
     @classmethod
-    def zeros(cls, blocks: Blocks, B: int) -> _Sums:
-        size = blocks.fan_in * blocks.padded
+    def empty(cls, blocks: Blocks, B: int) -> _Sums:
+        memory, size = Buffers(), blocks.fan_in * blocks.padded
         groups = max(1, min(B, -(-_TASKS // blocks.number), _PARTIAL_SUMS // size))
-        weight = np.zeros((groups, blocks.number, blocks.fan_in, blocks.width), np.float32)
-        return cls(groups, weight, np.zeros((groups, blocks.number, blocks.width), np.float32))
+        weight = memory.empty((groups, blocks.number, blocks.fan_in, blocks.width), np.float32)
+        return cls(groups, weight, memory.empty((groups, blocks.number, blocks.width), np.float32), memory)
 
     def gradients(self, blocks: Blocks, c: NeuronConstants) -> Gradients:
-        weight = torch.from_numpy(self.weight[0] if self.groups == 1 else self.weight.sum(0))
-        weight = weight.transpose(0, 1).reshape(blocks.fan_in, blocks.padded)[:, : blocks.neurons].t()
+        weight = torch.empty(blocks.fan_in, blocks.neurons)
+        tasks = -(-blocks.fan_in // loops.ROWS_PER_TASK)
+        run(
+            loops.collect, self.weight, weight.numpy(),
+            before=(blocks.lanes,), tasks=tasks, work=self.weight.size / 4,
+        )  # fmt: skip
         bias = torch.from_numpy(self.bias.sum(0).reshape(-1)[: blocks.neurons])
-        return Gradients(weight, c.beta_bias * bias)
+        return Gradients(weight.t(), c.beta_bias * bias)
 
 
 def constants_array(c: NeuronConstants) -> np.ndarray:

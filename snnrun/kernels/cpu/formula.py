@@ -11,7 +11,6 @@ import ctypes
 import hashlib
 import importlib.util
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from torch import Tensor
 from snnrun.cache import cache_root
 from snnrun.kernels.constants import MIN_SLOPE, NeuronConstants
 from snnrun.kernels.cpu.recorder import CannotCompile, Recorder
-from snnrun.kernels.cpu.rows import DEP, GS, GT, ROWS, V_BEFORE, WIDTHS, V
+from snnrun.kernels.cpu.rows import DEP, GS, GT, ROWS, WIDTHS
 from snnrun.kernels.cpu.source import module_source
 from snnrun.kernels.reference import Formula
 
@@ -40,21 +39,17 @@ class CompiledFormula(NamedTuple):
     Attributes:
         params: its constants, float32.
         zero_to_zero: without gradients from above it gives none.
-        quiet_reads_slope: whether the slope matters where no lane spikes.
         functions: (kind, width) to numba C function, see :mod:`snnrun.kernels.cpu.source`.
     """
 
     params: np.ndarray
     zero_to_zero: bool
-    quiet_reads_slope: bool
     functions: Callable[[str, int], Any]
 
     def addresses(self, width: int, with_timing: bool) -> np.ndarray:
-        """Of the functions for quiet and for spiking rows of this width, with e1 and e2 or without, and whether the
-        first one reads V[t-1]; int64 [3]."""
+        """Of the functions for quiet and for spiking rows of this width, with e1 and e2 or without, int64 [2]."""
         suffix = "_timing" if with_timing else ""
-        functions = [self.functions(kind + suffix, width).address for kind in ("quiet", "spiking")]
-        return np.array([*functions, self.quiet_reads_slope], np.int64)
+        return np.array([self.functions(kind + suffix, width).address for kind in ("quiet", "spiking")], np.int64)
 
     def constants(self, c: NeuronConstants) -> np.ndarray:
         """What the functions take beside rows: the neuron's constants, then the formula's; float32."""
@@ -72,11 +67,10 @@ def compile_formula(formula: Formula) -> CompiledFormula:
     recorder = Recorder(inputs)
     with recorder, torch.no_grad():
         result = formula(*inputs)
-    lines, quiet = recorder.lines, recorder.quiet_lines()
+    lines, quiet = recorder.lines, recorder.quiet_lines
     source = module_source(lines, quiet, recorder.name(result), len(recorder.params))
     params = np.array(recorder.params, dtype=np.float32)
-    reads_slope = any(re.search(r"\bslope\b", line) for line in quiet)
-    compiled = CompiledFormula(params, _zero_to_zero(formula), reads_slope, _load(source).function)
+    compiled = CompiledFormula(params, _zero_to_zero(formula), _load(source).function)
     _hold_to_torch(formula, compiled)
     return compiled
 
@@ -110,9 +104,9 @@ def _hold_to_torch(formula: Formula, compiled: CompiledFormula) -> None:
             part = [x[drawn] for x in (gs, gt * (kind == "spiking"), v, s, slope)]
             before = part[2] - part[4]
             part[4] = (part[2] - before.where(before < 1, torch.zeros(()))).clamp(min=MIN_SLOPE)
-            for row, x in ((GS, part[0]), (GT, part[1]), (V, part[2]), (V_BEFORE, before)):
-                rows[row] = x.numpy()
-            compiled.functions(kind, WIDTHS[0]).ctypes(_pointer(rows), _pointer(constants))
+            rows[GS], rows[GT] = part[0].numpy(), part[1].numpy()
+            arguments = (rows, constants, part[2].numpy(), before.numpy())
+            compiled.functions(kind, WIDTHS[0]).ctypes(*map(_pointer, arguments))
             expected, got = formula(*part), torch.from_numpy(rows[DEP].copy())
             tolerance = _TOLERANCE * expected.abs().clamp(min=1e-3)
             if expected.shape != got.shape or not ((got - expected).abs() <= tolerance).all():

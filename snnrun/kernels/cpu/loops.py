@@ -19,11 +19,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import carray
 
-from snnrun.kernels.cpu.rows import BIAS, DEP, DRIVE, E1, E2, GI, GS, GT, ROWS, V_BEFORE, H, I, U, V, X
-from snnrun.kernels.cpu.vector import call, claim, compiled, compiled_sums
+from snnrun.kernels.cpu.rows import BIAS, DEP, DRIVE, E1, E2, GI, GS, GT, ROWS, ZERO, H, I, U, X
+from snnrun.kernels.cpu.vector import at_threshold, call, claim, compiled, compiled_sums, count_if, lowest_bit, pointer, prefetch
 
 f32 = np.float32
+
+ROWS_PER_TASK = 64  # of a weight gradient
+AHEAD = 8  # events whose rows are asked for before they are needed: they lie anywhere, and no hardware can guess where
 
 
 @compiled
@@ -53,31 +57,33 @@ def _add_four(block: Any, rows: Any, weight: Any, k: Any, a: Any, b: Any, c: Any
 
 @compiled
 def _step(block: Any, rows: Any, out: Any, at: Any, alpha_i: Any, alpha_v: Any, beta_i: Any, beta_v: Any) -> Any:
-    fired_lanes = np.int32(0)
-    for j in range(16 * len(block)):
-        i = alpha_i * rows[I, j] + beta_i * rows[X, j]
-        v = alpha_v * rows[U, j] + beta_v * i + rows[DRIVE, j]
+    W, fired_lanes = 16 * len(block), np.int32(0)
+    state, potential = carray(pointer(rows, 0), (4, W)), carray(pointer(out, at * W), (W,))
+    for j in range(W):
+        i = alpha_i * state[I, j] + beta_i * state[X, j]
+        v = alpha_v * state[U, j] + beta_v * i + state[DRIVE, j]
         fired = v >= f32(1)
-        out[at, j] = v
-        rows[I, j] = f32(0) if fired else i
-        rows[U, j] = f32(0) if fired else v
-        rows[X, j] = f32(0)
-        fired_lanes += np.int32(fired)
+        potential[j] = v
+        state[I, j] = f32(0) if fired else i
+        state[U, j] = f32(0) if fired else v
+        state[X, j] = f32(0)
+        fired_lanes = count_if(fired_lanes, fired)
     return fired_lanes
 
 
 @compiled
 def _quiet_step(block: Any, rows: Any, out: Any, at: Any, alpha_i: Any, alpha_v: Any, beta_v: Any) -> Any:
     """A step without input."""
-    fired_lanes = np.int32(0)
-    for j in range(16 * len(block)):
-        i = alpha_i * rows[I, j]
-        v = alpha_v * rows[U, j] + beta_v * i + rows[DRIVE, j]
+    W, fired_lanes = 16 * len(block), np.int32(0)
+    state, potential = carray(pointer(rows, 0), (4, W)), carray(pointer(out, at * W), (W,))
+    for j in range(W):
+        i = alpha_i * state[I, j]
+        v = alpha_v * state[U, j] + beta_v * i + state[DRIVE, j]
         fired = v >= f32(1)
-        out[at, j] = v
-        rows[I, j] = f32(0) if fired else i
-        rows[U, j] = f32(0) if fired else v
-        fired_lanes += np.int32(fired)
+        potential[j] = v
+        state[I, j] = f32(0) if fired else i
+        state[U, j] = f32(0) if fired else v
+        fired_lanes = count_if(fired_lanes, fired)
     return fired_lanes
 
 
@@ -101,7 +107,8 @@ def forward(
 ) -> None:
     """Steps start <= t < stop of a layer; ``ends`` [K, B] counts the spikes so far; potential may have no element."""
     K, B = ends.shape
-    rows, passing = np.zeros((4, 16 * len(block)), np.float32), np.zeros((1, 16 * len(block)), np.float32)
+    W = 16 * len(block)
+    rows, passing = np.zeros((4, W), np.float32), np.zeros((1, W), np.float32)
     alpha_i, alpha_v, beta_i, beta_v = constants[0], constants[1], constants[2], constants[3]
     keep = potential.size > 0
     while True:
@@ -115,9 +122,13 @@ def forward(
             _load(block, rows, U, state[1, k], b)
             out = potential[k, b] if keep else passing
             end = ends[k, b]
-            event = offsets[b, start]
+            event = asked = offsets[b, start]
             for t in range(start, stop):
                 last = offsets[b, t + 1]
+                soon = min(last + AHEAD, offsets[b, stop])
+                while asked < soon:
+                    prefetch(block, weight, (address[asked] * K + k) * W)
+                    asked += 1
                 quiet = event == last
                 while event + 4 <= last:
                     _add_four(
@@ -141,10 +152,12 @@ def forward(
                     fired = _step(block, rows, out, at, alpha_i, alpha_v, beta_i, beta_v)
                 counts[k, b, t] = fired
                 if fired > 0:
-                    for j in range(16 * len(block)):
-                        if out[at, j] >= f32(1):
-                            lanes[k, b, end] = j
+                    for lane in range(0, W, 16):
+                        spikes = at_threshold(out, at * W + lane)
+                        while spikes:
+                            lanes[k, b, end] = lane + lowest_bit(spikes)
                             end += 1
+                            spikes &= spikes - 1
             ends[k, b] = end
             _store_state(block, rows, state, k, b)
 
@@ -182,12 +195,6 @@ def merge(
                     done[k] += n
             offsets[b, t + 1] = position
         taken[:, b] = done
-
-
-@compiled
-def _load_potential(block: Any, rows: Any, row: Any, potential: Any, k: Any, b: Any, t: Any) -> None:
-    for j in range(16 * len(block)):
-        rows[row, j] = potential[k, b, t, j]
 
 
 @compiled
@@ -285,13 +292,13 @@ def backward(
         above: its weights [N', K, W]; gS += gi_above above. Without an element where ``gs`` holds the product.
         weight_above: the same, input-major [N, K', W']: spikes gather their gT from it.
         gi, e2: out, bI gI and bI e2, [n, T, K, W], or without an element where no layer below wants them.
-        weight_gradient: added to, [groups, K, fan_in, W]: a block's part is contiguous.
-        bias_gradient: added to, [groups, K, W], the sum of dep.
+        weight_gradient: [groups, K, fan_in, W]: a block's part is contiguous. Cleared first where ``first`` is 0.
+        bias_gradient: the same, [groups, K, W], the sum of dep.
     """
-    K = ends.shape[0]
+    (K, B), fan_in = ends.shape, weight_gradient.shape[2]
     n, T, W = lasts.shape[0], counts.shape[2], 16 * len(block)
     rows = np.zeros((ROWS, W), np.float32)
-    quiet_formula, spiking_formula, quiet_reads_slope = formulas[0], formulas[1], formulas[2] != 0
+    quiet_formula, spiking_formula = formulas[0], formulas[1]
     given_gs, given_gt = gs.size > 0, gt.size > 0
     hands_gi, hands_e2 = gi.size > 0, e2.size > 0
     gathers = e2_above.size > 0
@@ -302,6 +309,9 @@ def backward(
         if task >= K * groups:
             break
         k, group = task // groups, task % groups
+        if first == 0:
+            weight_gradient[group, k] = f32(0)
+            bias_gradient[group, k] = f32(0)
         _clear(block, rows, BIAS)
         for b in range(n * group // groups, n * (group + 1) // groups):
             sample, last = first + b, lasts[b]
@@ -309,18 +319,14 @@ def backward(
                 continue
             for row in (GT, DEP, GI, E1, E2, H):
                 _clear(block, rows, row)
-            end = ends[k, sample]
+            end, asked = ends[k, sample], offsets[sample, last]
             for t in range(last, T):
                 end -= np.int64(counts[k, sample, t])
             for t in range(last - 1, -1, -1):
-                _load_potential(block, rows, V, potential, k, sample, t)
+                at = ((k * B + sample) * T + t) * W
+                v = pointer(potential, at)
+                before = pointer(potential, at - W) if t > 0 else pointer(rows, ZERO * W)
                 start = end - np.int64(counts[k, sample, t])
-                if start == end and not quiet_reads_slope:
-                    pass
-                elif t > 0:
-                    _load_potential(block, rows, V_BEFORE, potential, k, sample, t - 1)
-                else:
-                    _clear(block, rows, V_BEFORE)
                 o = 0
                 if given_gs:
                     _load_gradient(block, rows, GS, gs, b, t, k)
@@ -337,7 +343,7 @@ def backward(
                     _add_product(block, rows, above, o, k, gi_flat[b, t, o])
                     o += 1
                 if start == end:
-                    call(quiet_formula, rows, constants)
+                    call(quiet_formula, rows, constants, v, before)
                 else:
                     for p in range(start, end):
                         j = np.int64(lanes[k, sample, p])
@@ -348,7 +354,7 @@ def backward(
                             for upper in range(weight_above.shape[1]):
                                 total += _dot(weight_above, k * W + j, upper, e2_above, b, t)
                             rows[GT, j] = total
-                    call(spiking_formula, rows, constants)
+                    call(spiking_formula, rows, constants, v, before)
                     for p in range(start, end):
                         rows[GT, np.int64(lanes[k, sample, p])] = f32(0)
                     end = start
@@ -356,6 +362,10 @@ def backward(
                     _store_below(block, rows, GI, gi, b, t, k)
                 if hands_e2:
                     _store_below(block, rows, E2, e2, b, t, k)
+                soon = max(offsets[sample, t] - AHEAD, offsets[sample, 0])
+                while asked > soon:
+                    asked -= 1
+                    prefetch(block, weight_gradient, ((group * K + k) * fan_in + address[asked]) * W)
                 for event in range(offsets[sample, t], offsets[sample, t + 1]):
                     _accumulate(block, rows, weight_gradient, group, address[event], k)
         for lane in range(W):
@@ -363,11 +373,43 @@ def backward(
 
 
 @compiled
+def collect(block: Any, counter: Any, sums: Any, out: Any) -> None:
+    """Sums of groups [groups, K, fan_in, W] to one weight gradient, input-major [fan_in, N]."""
+    groups, K, fan_in, W = sums.shape
+    N = out.shape[1]
+    while True:
+        task = claim(counter)
+        if task * ROWS_PER_TASK >= fan_in:
+            break
+        for source in range(task * ROWS_PER_TASK, min((task + 1) * ROWS_PER_TASK, fan_in)):
+            for k in range(K):
+                if (k + 1) * W <= N:
+                    _collect_block(block, sums, k, source, out)
+                else:
+                    for j in range(N - k * W):
+                        total = sums[0, k, source, j]
+                        for group in range(1, groups):
+                            total += sums[group, k, source, j]
+                        out[source, k * W + j] = total
+
+
+@compiled
+def _collect_block(block: Any, sums: Any, k: Any, source: Any, out: Any) -> None:
+    W = 16 * len(block)
+    target = carray(pointer(out, source * out.shape[1] + k * W), (W,))
+    for j in range(W):
+        target[j] = sums[0, k, source, j]
+    for group in range(1, sums.shape[0]):
+        for j in range(W):
+            target[j] += sums[group, k, source, j]
+
+
+@compiled
 def inject(counter: Any, gs: Any, gt: Any, from_end: Any, gs_out: Any, gt_out: Any, lasts: Any) -> None:
-    """Gradients of the output spikes [T, B, N] to the layout of :func:`backward` [B, T, K, W], and each sample's last
-    step with a gradient."""
+    """Gradients of the output spikes [T, B, N] to the layout of :func:`backward` [B, T, K, W], idle lanes 0, and each
+    sample's last step with a gradient."""
     T, B, N = gs.shape
-    W = gs_out.shape[3]
+    K, W = gs_out.shape[2:]
     while True:
         b = claim(counter)
         if b >= B:
@@ -385,6 +427,9 @@ def inject(counter: Any, gs: Any, gt: Any, from_end: Any, gs_out: Any, gt_out: A
             for n in range(N):
                 gs_out[b, t, n // W, n % W] = gs[t, b, n]
                 gt_out[b, t, n // W, n % W] = gt[t, b, n]
+            for lane in range(N, K * W):
+                gs_out[b, t, K - 1, lane % W] = f32(0)
+                gt_out[b, t, K - 1, lane % W] = f32(0)
 
 
 @compiled

@@ -17,7 +17,7 @@ class Recorder(TorchDispatchMode):
     """While entered, records operations on ``inputs`` (named gs, gt, v, s, slope); results are named t0, t1, ...
 
     Attributes:
-        lines: one assignment an operation.
+        lines: one assignment an operation; ``quiet_lines``: the same where gt and s are 0, what is 0 then left out.
         params: constants, named p0, p1, ...
         zeros: names whose value is 0 wherever gt and s are.
     """
@@ -25,6 +25,7 @@ class Recorder(TorchDispatchMode):
     def __init__(self, inputs: list[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.lines: list[str] = []
+        self.quiet_lines: list[str] = []
         self.params: list[float] = []
         self.zeros = {"gt", "s"}
         self._kept = list(inputs)  # alive, so that ids stay theirs
@@ -46,18 +47,17 @@ class Recorder(TorchDispatchMode):
         name = f"t{len(self.lines)}"
         kind = "f32" if result.dtype == torch.float32 else "bool"
         self.lines.append(f"{name} = {kind}({expression})")
-        if not named and _vanishes(operation, [value in self.zeros for value in values]):
+        zero = [value in self.zeros for value in values]
+        if not named and _vanishes(operation, zero):
             self.zeros.add(name)
+            expression = "f32(0)"
+        elif not named and operation in ("add", "sub") and zero in ([True, False], [False, True]):
+            kept = values[zero.index(False)]
+            expression = f"-{kept}" if operation == "sub" and zero[0] else kept
+        self.quiet_lines.append(f"{name} = {kind}({expression})")
         self._kept.append(result)
         self._names[id(result)] = name  # an operation in place gives its argument a new name
         return result
-
-    def quiet_lines(self) -> list[str]:
-        """The lines where gt and s are 0: what is 0 then is said to be."""
-        names = (line.split(" = ")[0] for line in self.lines)
-        return [
-            f"{name} = f32(0)" if name in self.zeros else line for name, line in zip(names, self.lines, strict=True)
-        ]
 
     def name(self, result: Any) -> str:
         """The name of a tensor that was computed."""

@@ -11,6 +11,6 @@ MIN_SLOPE = np.float32(constants.MIN_SLOPE)
 # In the forward pass: synaptic current and potential (as kept after a spike), input, bias drive.
 I, U, X, DRIVE = range(4)  # noqa: E741
 
-# In the backward pass: gradients from above, V[t] and V[t-1], and the recurrences' states.
-GS, GT, V, V_BEFORE, DEP, GI, BIAS, E1, E2, H = range(10)
-ROWS = 10
+# In the backward pass: gradients from above, the recurrences' states, and a row that stays 0.
+GS, GT, DEP, GI, BIAS, E1, E2, H, ZERO = range(9)
+ROWS = 9

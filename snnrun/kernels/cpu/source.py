@@ -13,7 +13,8 @@ from snnrun.kernels.cpu.rows import WIDTHS
 
 
 def module_source(lines: Sequence[str], quiet: Sequence[str], g: str, params: int) -> str:
-    """A module of C functions ``KIND_WIDTH(rows, params)``; kinds are quiet, spiking, quiet_timing, spiking_timing.
+    """A module of C functions ``KIND_WIDTH(rows, params, V[t], V[t-1])``; kinds are quiet, spiking, quiet_timing and
+    spiking_timing.
 
     Args:
         lines: assignments that compute ``g`` from gs, gt, v, s and slope.
@@ -43,11 +44,11 @@ from functools import lru_cache
 import numpy as np
 from numba import carray, cfunc, types
 
-from snnrun.kernels.cpu.rows import BIAS, DEP, E1, E2, GI, GS, GT, H, MIN_SLOPE, ROWS, V, V_BEFORE
+from snnrun.kernels.cpu.rows import BIAS, DEP, E1, E2, GI, GS, GT, H, MIN_SLOPE, ROWS
 from snnrun.kernels.cpu.vector import FASTMATH, exp, power
 
 f32 = np.float32
-_signature = types.void(types.CPointer(types.float32), types.CPointer(types.float32))
+_signature = types.void(*[types.CPointer(types.float32)] * 4)
 _compile = cfunc(_signature, cache=True, fastmath=FASTMATH, error_model="numpy")
 
 {functions}
@@ -58,14 +59,15 @@ def function(kind, width):
 '''
 
 _FUNCTION = """
-def {name}(rows_pointer, params_pointer):
+def {name}(rows_pointer, params_pointer, v_pointer, before_pointer):
     rows = carray(rows_pointer, (ROWS, {width}))
     params = carray(params_pointer, ({count},))
+    potential, potential_before = carray(v_pointer, ({width},)), carray(before_pointer, ({width},))
     alpha_v, alpha_i, beta, beta_alpha_i = params[0], params[1], params[2], params[3]
 {body}
 """
 
-_SLOPE = """        before = rows[V_BEFORE, j]
+_SLOPE = """        before = potential_before[j]
         rise = v - (before if before < f32(1) else f32(0))
         slope = MIN_SLOPE if rise < MIN_SLOPE else rise
 """
@@ -73,7 +75,7 @@ _HEAD = {
     "quiet": """    for j in range(rows.shape[1]):
         gs = rows[GS, j]
         gt = f32(0)
-        v = rows[V, j]
+        v = potential[j]
         s = f32(0)
         kept = f32(1)
 """
@@ -81,7 +83,7 @@ _HEAD = {
     "spiking": """    for j in range(rows.shape[1]):
         gs = rows[GS, j]
         gt = rows[GT, j]
-        v = rows[V, j]
+        v = potential[j]
         s = f32(1) if v >= f32(1) else f32(0)
         kept = f32(1) - s
 """
