@@ -142,15 +142,21 @@ class AveragePool(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
+        self.average: Callable[[Tensor, int], Tensor] = F.avg_pool2d
+        self.spread: Callable[[Tensor, int, torch.Size], Tensor] = _spread
+
+    def use(self, kernel: ModuleType) -> None:
+        """Take a kernel's own pooling, where it has one."""
+        self.average = getattr(kernel, "average_pool", F.avg_pool2d)
+        self.spread = getattr(kernel, "spread", _spread)
 
     def forward(self, x: Spikes) -> Spikes:
-        pooled = _per_step(lambda frames: F.avg_pool2d(frames, self.size), x.s)
-        frames, size = x.s.detach().flatten(0, 1), [self.size, self.size]
+        pooled = _per_step(lambda frames: self.average(frames, self.size), x.s)
+        frames = x.s.shape[0] * x.s.shape[1]
 
         def transpose(gradient: Tensor) -> Tensor:
-            back = torch.ops.aten.avg_pool2d_backward
-            spread: Tensor = back(gradient.flatten(0, 1), frames, size, size, [0, 0], False, True, None)
-            return spread.view(x.s.shape)
+            maps = torch.Size((frames, *x.s.shape[2:]))
+            return self.spread(gradient.flatten(0, 1), self.size, maps).view(x.s.shape)
 
         return Spikes(pooled, twin_map(x.t, pooled.shape, transpose))
 
@@ -196,3 +202,9 @@ def _transposed_at(s: Tensor, gradient: Tensor, weight: Tensor) -> Tensor:
     before = (weight.shape[-1] - 1) // 2  # an even kernel pads one more behind
     height, width = gradient.shape[-2:]
     return s * F.conv_transpose2d(gradient, weight, padding=before)[..., :height, :width]
+
+
+def _spread(gradient: Tensor, size: int, shape: torch.Size) -> Tensor:
+    window, back = [size, size], torch.ops.aten.avg_pool2d_backward
+    spread: Tensor = back(gradient, gradient.new_empty(shape), window, window, [0, 0], False, True, None)
+    return spread

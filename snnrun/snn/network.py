@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from snnrun.snn.architecture import LayerSpec
 from snnrun.snn.events import Events
-from snnrun.snn.layers import POOLS, Conv, Dense, Flatten, Synapse
+from snnrun.snn.layers import POOLS, AveragePool, Conv, Dense, Flatten, Synapse
 from snnrun.snn.neuron import Neuron
 from snnrun.snn.spikes import Spikes
 from snnrun.snn.trace import DenseTrace, LayerTrace, Trace
@@ -29,7 +29,7 @@ class Network(nn.Module):
         self.neuron = neuron
         self.stages = nn.ModuleList(_build(spec) for spec in specs)
         for stage in self.stages:
-            if isinstance(stage, Conv):
+            if isinstance(stage, Conv | AveragePool):
                 stage.use(neuron.kernel)
         self._steps_needed: int | None = None  # by the last pass that was allowed to end early
 

@@ -18,9 +18,11 @@ from torch import Tensor
 
 from snnrun.kernels.constants import NeuronConstants
 from snnrun.kernels.cpu import cells
+from snnrun.kernels.cpu.buffers import empty_tensor
 from snnrun.kernels.cpu.convolution import convolve, transposed_at
 from snnrun.kernels.cpu.dense import constants_array
 from snnrun.kernels.cpu.formula import CompiledFormula, compile_formula
+from snnrun.kernels.cpu.pooling import average_pool, spread
 from snnrun.kernels.cpu.recorder import CannotCompile
 from snnrun.kernels.cpu.rows import WIDTHS
 from snnrun.kernels.cpu.threads import run
@@ -74,7 +76,7 @@ def simulate(current: Tensor, bias: Tensor | None, c: NeuronConstants) -> Forwar
     cell_shape = current.shape[1:]
     drive = torch.zeros(cell_shape) if bias is None else (c.beta_bias * bias.detach()).expand(cell_shape)
     flat = _padded(current.detach())
-    spikes, potential = torch.empty_like(flat), torch.empty_like(flat)
+    spikes, potential = empty_tensor(flat.shape), empty_tensor(flat.shape)
     run(
         cells.simulate,
         flat.numpy(),
@@ -105,8 +107,8 @@ def backpropagate(
     potential = _padded(forward.potential)
     gs = _padded(gs.expand(shape))
     gt_array = _padded(gt).numpy() if gt.shape == shape else np.zeros((0, 0), np.float32)
-    current, bias = torch.empty_like(potential), torch.empty_like(potential[:1])
-    timing = torch.empty_like(potential) if with_timing else torch.empty(0, 0)
+    current, bias = empty_tensor(potential.shape), torch.empty_like(potential[:1])
+    timing = empty_tensor(potential.shape) if with_timing else torch.empty(0, 0)
     run(
         cells.backpropagate,
         formula.addresses(_WIDTH, with_timing),
@@ -141,4 +143,14 @@ def _cut(flat: Tensor, shape: torch.Size) -> Tensor:
     return flat[:, : shape[1:].numel()].reshape(flat.shape[0], *shape[1:])
 
 
-__all__ = ["ON_EVENTS", "backpropagate", "convolve", "prepare", "simulate", "telling", "transposed_at"]
+__all__ = [
+    "ON_EVENTS",
+    "average_pool",
+    "backpropagate",
+    "convolve",
+    "prepare",
+    "simulate",
+    "spread",
+    "telling",
+    "transposed_at",
+]

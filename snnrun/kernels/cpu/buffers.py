@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 _KEPT = 24  # free arrays; the oldest goes
+_LARGE = 1 << 20  # bytes; what is smaller, malloc reuses by itself
 
 _free: list[np.ndarray] = []
+_returned: deque[np.ndarray] = deque()  # by finalizers, which may run at any moment: only _take changes _free
 
 
 class Buffers:
@@ -29,7 +35,21 @@ class Buffers:
         return array
 
 
+def empty_tensor(shape: Sequence[int]) -> Tensor:
+    """A float32 tensor with any content, whose memory goes back for reuse with its last view."""
+    size = 4 * math.prod(shape)
+    if size < _LARGE:
+        return torch.empty(shape)
+    memory = _take(size)
+    array = memory[:size].view(np.float32).reshape(shape)
+    weakref.finalize(array, _give_back, [memory])  # the tensor holds this very array
+    return torch.from_numpy(array)
+
+
 def _take(size: int) -> np.ndarray:
+    while _returned:
+        _free.append(_returned.popleft())
+    del _free[:-_KEPT]
     fitting = [i for i, memory in enumerate(_free) if size <= memory.size <= 2 * size + 4096]
     if not fitting:
         return np.empty(size, dtype=np.uint8)
@@ -37,6 +57,5 @@ def _take(size: int) -> np.ndarray:
 
 
 def _give_back(taken: list[np.ndarray]) -> None:
-    _free.extend(taken)
+    _returned.extend(taken)
     taken.clear()
-    del _free[:-_KEPT]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from snnrun.kernels.cpu.loops import _step, f32
-from snnrun.kernels.cpu.rows import BIAS, DRIVE, E2, GI, GS, GT, ROWS, X, ZERO
+from snnrun.kernels.cpu.rows import BIAS, DRIVE, E2, GI, GS, GT, ROWS, ZERO, X
 from snnrun.kernels.cpu.vector import at_threshold, call, claim, compiled, pointer
 
 PER_TASK = 16  # blocks that advance together: 5 KB a step, for memory is read and written by pages

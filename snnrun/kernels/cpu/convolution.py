@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snnrun.kernels.cpu import patches
+from snnrun.kernels.cpu.buffers import empty_tensor
 from snnrun.kernels.cpu.threads import run
 
 _SPARSE = 0.1  # share of non-zero inputs up to which events are faster than a dense convolution
@@ -28,7 +29,7 @@ def transposed_at(x: Tensor, gradient: Tensor, weight: Tensor) -> Tensor:
     """x * (W^T gradient), shaped as x: what the timing channel hands down; needed only where x is not zero."""
     if not _is_sparse(x):
         return x * transposed(gradient, weight)
-    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    out = empty_tensor(x.shape)
     block, packed = _packed(weight)
     run(
         patches.transposed_at,
@@ -55,7 +56,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        out = torch.empty(len(x), len(weight), *x.shape[2:])
+        out = empty_tensor((len(x), len(weight), *x.shape[2:]))
         block, packed = _packed(weight)
         run(
             patches.convolve,

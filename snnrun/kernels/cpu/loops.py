@@ -22,7 +22,17 @@ import numpy as np
 from numba import carray
 
 from snnrun.kernels.cpu.rows import BIAS, DEP, DRIVE, E1, E2, GI, GS, GT, ROWS, ZERO, H, I, U, X
-from snnrun.kernels.cpu.vector import at_threshold, call, claim, compiled, compiled_sums, count_if, lowest_bit, pointer, prefetch
+from snnrun.kernels.cpu.vector import (
+    at_threshold,
+    call,
+    claim,
+    compiled,
+    compiled_sums,
+    count_if,
+    lowest_bit,
+    pointer,
+    prefetch,
+)
 
 f32 = np.float32
 
