@@ -47,6 +47,8 @@ class WandbObserver:
 
     def start(self, run: RunInfo) -> None:
         self.info = run
+        # W&B's own telemetry would wait ten more seconds at exit for a server out of reach
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         mode = self._mode()
         if mode == "disabled":
             return
@@ -91,7 +93,7 @@ class WandbObserver:
         if environment in ("offline", "dryrun") or self.options.mode == "offline":
             return "offline"
         answered, logged_in = self._attempt(
-            _login, "W&B does not answer or refuses the key, logging offline; logger.mode=offline skips the attempt"
+            login, "W&B does not answer or refuses the key, logging offline; logger.mode=offline skips the attempt"
         )
         if answered and not logged_in and "online" in (self.options.mode, environment):
             self.report.note("W&B is asked to be online, but no key is configured: logging offline; try wandb login")
@@ -141,7 +143,7 @@ def _summary(outcome: Outcome) -> dict[str, float]:
     }
 
 
-def _login() -> bool:
+def login() -> bool:
     """Whether a key is configured (environment, W&B's settings, netrc) and the server accepts it; nobody is asked.
 
     Raises:
