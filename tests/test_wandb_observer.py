@@ -10,6 +10,8 @@ from typing import Any
 import fakes
 import pytest
 from cli import environment
+from wandb_files import offline_run, records, state
+from wandb_server import Server, serving
 
 from snnrun.data.report import Quiet
 from snnrun.observers import Observers, Outcome, RunInfo, WandbLogger, WandbObserver
@@ -67,26 +69,6 @@ def in_a_process(run_dir: Path, mode: str, **env: str) -> dict[str, Any]:
     assert result.stderr == ""
     told: dict[str, Any] = json.loads(result.stdout)
     return told
-
-
-def offline_run(run_dir: Path) -> Path:
-    (folder,) = (run_dir / "wandb").glob("offline-run-*")
-    return folder
-
-
-def inspect(folder: Path, *options: str) -> str:
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", *options, "--json", str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-
-
-def state(run_dir: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(inspect(offline_run(run_dir), "--summary"))
-    return content
-
-
-def records(run_dir: Path, kind: str) -> list[dict[str, Any]]:
-    every = map(json.loads, inspect(offline_run(run_dir)).splitlines())
-    return [record[kind] for record in every if record["type"] == kind]
 
 
 def test_the_summary_is_that_of_the_run(tmp_path: Path) -> None:
