@@ -96,13 +96,15 @@ def compose_node(overrides: Sequence[str], config_dir: str | None = None) -> Dic
     extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
     try:
         with initialize_config_dir(str(conf_dir()), job_name="snnrun", version_base="1.3"):
-            return compose("config", [*overrides, *extra], return_hydra_config=True)
+            node = compose("config", [*overrides, *extra], return_hydra_config=True)
     except MissingConfigException as error:
         raise _missing_config(error) from None
     except yaml.YAMLError as error:
         raise UserError(f"a config file is no valid YAML: {_first_sentence(error)}") from None
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_first_sentence(error), _hint_for(overrides)) from None
+    refuse_secrets(OmegaConf.to_container(node, resolve=False))  # Hydra's own options, too: they name folders
+    return node
 
 
 def open_groups() -> None:

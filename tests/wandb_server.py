@@ -22,16 +22,17 @@ class Server(ThreadingHTTPServer):
         files: what was uploaded, by the last part of its path.
         stream: names of metrics in the history that runs have sent.
         silent: whether it takes requests and never answers.
+        leaves_after: the GraphQL request after which it becomes silent.
         refuses: whether it refuses every key.
     """
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, silent: bool = False, refuses: bool = False) -> None:
+    def __init__(self, silent: bool = False, refuses: bool = False, leaves_after: str = "") -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
-        self.silent, self.refuses = silent, refuses
+        self.silent, self.refuses, self.leaves_after = silent, refuses, leaves_after
         self.closing = threading.Event()
         self.operations: list[tuple[str, dict[str, Any]]] = []
         self.files: dict[str, bytes] = {}
@@ -84,6 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
             named = re.search(r"(?:query|mutation)\s+(\w+)", request["query"])
             operation, variables = named.group(1) if named else "", request.get("variables") or {}
             server.operations.append((operation, variables))
+            server.silent = operation == server.leaves_after
             answer = REFUSAL if server.refuses else server.answer(operation, variables)
         elif self.path.startswith("/upload/"):
             server.files[self.path.rpartition("/")[2]] = body
@@ -104,8 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(silent: bool = False, refuses: bool = False) -> Iterator[Server]:
-    server = Server(silent, refuses)
+def serving(silent: bool = False, refuses: bool = False, leaves_after: str = "") -> Iterator[Server]:
+    server = Server(silent, refuses, leaves_after)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
