@@ -94,3 +94,27 @@ def test_loggers_without_options_refuse_those_of_wandb(tmp_path: Path, logger: s
 
 def _lines(run_dir: Path) -> list[str]:
     return (run_dir / "metrics.jsonl").read_text().splitlines()
+
+
+def test_a_logger_of_ones_own_sees_the_run(tmp_path: Path) -> None:
+    (tmp_path / "shout.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from snnrun.observers import CsvLogger, Logger\n"
+        "from snnrun.registry import register\n"
+        "class Shouter:\n"
+        "    def start(self, run): print('START', run.method)\n"
+        "    def step(self, progress): pass\n"
+        "    def row(self, row): print('ROW', row['epoch'])\n"
+        "    def finish(self, outcome): outcome.closing.append(' '.join(['DRAWN', *sorted(outcome.plots)]))\n"
+        "@register('logger', 'shout')\n"
+        "@dataclass\n"
+        "class Shout(Logger):\n"
+        "    def observers(self, report): return (Shouter(), *CsvLogger().observers(report))\n"
+    )
+    (tmp_path / "conf" / "logger").mkdir(parents=True)
+    (tmp_path / "conf" / "logger" / "shout.yaml").write_text("name: shout\n")
+    options = ("--config-dir", "conf", "plugins=[shout]", "logger=shout", "debug=fast")
+    lines = snnrun(*options, cwd=tmp_path, check=True).stdout.splitlines()
+    assert [line for line in lines if line.startswith(("START", "ROW"))] == ["START hybrid", "ROW 1", "ROW 1"]
+    assert lines[-1] == "DRAWN accuracy_spikes confusion learning_curves raster"
+    assert len(table(only_run(tmp_path))) == 2

@@ -91,3 +91,11 @@ def test_the_key_is_nowhere(wandb_sweep: Sweep) -> None:
     assert len(files) > 80
     assert not [path for path in files if WANDB_KEY.encode() in path.read_bytes()]
     assert WANDB_KEY not in wandb_sweep.output
+
+
+def test_the_last_line_of_every_job_is_the_command_that_syncs_it(jobs: list[Path], logged: list[Logged]) -> None:
+    for job, run in zip(jobs, logged, strict=True):
+        last = (job / "snnrun.log").read_text().splitlines()[-1]
+        command = last.partition(" INFO ")[2]
+        assert command.startswith("wandb sync ")
+        assert command.endswith(f"/{job.name}/wandb/{run.folder.name}")
