@@ -11,6 +11,7 @@ logged in, W&B out of reach, or the extra is not installed.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -170,13 +171,17 @@ def save(workspace: ws.Workspace) -> str:
     Raises:
         UserError: nobody is logged in, or W&B is out of reach or refuses.
     """
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # no telemetry, and no wait for it
     import wandb
 
     from snnrun.observers.wandb import login
 
     try:
         if not login():
-            raise UserError("nobody is logged in to W&B here", "Run wandb login, or write the JSON by --dry-run FILE")
+            raise UserError(
+                "nobody is logged in to W&B here, or WANDB_MODE keeps it offline",
+                "Run wandb login, or write the JSON by --dry-run FILE",
+            )
         workspace.save()
         return str(workspace.url)
     except (wandb.errors.Error, OSError, RuntimeError, ValueError) as error:
