@@ -1,12 +1,16 @@
 """A real sweep with W&B offline, read back: one run per job whatever happens, and nothing that should not be there."""
 
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from cli import summary
+from cli import environment, summary
 from conftest import WANDB_KEY, Sweep
 from wandb_files import Logged
+from wandb_server import serving
 
 JOBS = range(6)
 FINISHED, FAILED = (0, 2, 4), (1, 3, 5)
@@ -93,9 +97,25 @@ def test_the_key_is_nowhere(wandb_sweep: Sweep) -> None:
     assert WANDB_KEY not in wandb_sweep.output
 
 
+def last_line(job: Path) -> str:
+    return (job / "snnrun.log").read_text().splitlines()[-1].partition(" INFO ")[2]
+
+
 def test_the_last_line_of_every_job_is_the_command_that_syncs_it(jobs: list[Path], logged: list[Logged]) -> None:
     for job, run in zip(jobs, logged, strict=True):
-        last = (job / "snnrun.log").read_text().splitlines()[-1]
-        command = last.partition(" INFO ")[2]
-        assert command.startswith("wandb sync ")
-        assert command.endswith(f"/{job.name}/wandb/{run.folder.name}")
+        assert last_line(job).startswith("wandb sync ")
+        assert last_line(job).endswith(f"/{job.name}/wandb/{run.folder.name}")
+
+
+def test_that_command_sends_everything(wandb_sweep: Sweep, jobs: list[Path], tmp_path: Path) -> None:
+    cwd, job = wandb_sweep.folder.parents[2], jobs[4]
+    command = [sys.executable, "-m", *shlex.split(last_line(job))]
+    with serving() as server:
+        outside = environment(HOME=str(tmp_path), WANDB_API_KEY=WANDB_KEY, WANDB_BASE_URL=server.url)
+        del outside["WANDB_MODE"]
+        subprocess.run(command, cwd=cwd, env=outside, check=True, capture_output=True, timeout=120)
+        assert wandb_sweep.folder.name in [run["groupName"] for run in server.named("UpsertBucket")]
+        assert {"val/acc", "test/acc", "rate/layer0", "plots/confusion"} <= server.stream
+        assert server.files["best.pt"] == (job / "checkpoints" / "best.pt").read_bytes()
+        images = [content for name, content in server.files.items() if name.startswith("raster")]
+        assert images == [(job / "plots" / "raster.png").read_bytes()]
