@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wandb_workspaces import workspaces as ws
 
 _MOST_RUNS = 100  # W&B's own 10 would leave out runs of a sweep, also from the means
+_UNFILTERABLE = "'\"\\=<>"  # wandb-workspaces reads its filters as expressions
 _METHOD = "method.name"
 _RESULTS = (
     ("acc", "accuracy", "share of samples"),
@@ -213,6 +214,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         entity, _, project = arguments.project.partition("/")
         if not entity or not project or "/" in project:
             raise UserError(f"{arguments.project!r} is no W&B project", "Give ENTITY/PROJECT")
+        if any(sign in _UNFILTERABLE for sign in arguments.group or ""):
+            raise UserError(f"--group has one of {_UNFILTERABLE}", "W&B's filters cannot hold it: leave --group out")
         try:
             workspace = build(entity, project, arguments.group)
         except ModuleNotFoundError as error:

@@ -211,6 +211,7 @@ def test_without_the_extra_it_names_the_extra(tmp_path: Path) -> None:
         (("spikes", "--dry-run", "view.json"), "ENTITY/PROJECT"),
         (("me/spikes/more", "--dry-run", "view.json"), "ENTITY/PROJECT"),
         (("me/spikes", "--dry-run", "nowhere/view.json"), "cannot be written"),
+        (("me/spikes", "--dry-run", "view.json", "--group", "it's"), "--group"),
     ],
 )
 def test_bad_arguments_are_one_line(tmp_path: Path, arguments: tuple[str, ...], problem: str) -> None:
