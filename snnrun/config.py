@@ -24,12 +24,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from snnrun import kernels, registry
+from snnrun.credentials import refuse_secrets
 from snnrun.data import Dataset
 from snnrun.errors import PairError, UserError
 from snnrun.losses import Loss
 from snnrun.methods import Method
 from snnrun.metrics import metric_keys
-from snnrun.observers.wandb import NoLogger, WandbLogger
+from snnrun.observers import Logger
 from snnrun.optim import Optimizer, Scheduler
 from snnrun.registry import param
 from snnrun.snn import parse_layers
@@ -62,7 +63,7 @@ class Config:
     optimizer: Optimizer
     scheduler: Scheduler
     trainer: TrainerOptions
-    logger: WandbLogger | NoLogger
+    logger: Logger
     loss_why: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,18 +89,22 @@ def compose_node(overrides: Sequence[str], config_dir: str | None = None) -> Dic
         UserError: Hydra's own complaint, in one line.
     """
     open_groups()
+    for override in overrides:
+        refuse_secrets(override, override.partition("=")[0])
     if config_dir is not None and not Path(config_dir).is_dir():
         raise UserError(f"--config-dir {config_dir} is not a folder", "Name one that holds method/, dataset/ ...")
     extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
     try:
         with initialize_config_dir(str(conf_dir()), job_name="snnrun", version_base="1.3"):
-            return compose("config", [*overrides, *extra], return_hydra_config=True)
+            node = compose("config", [*overrides, *extra], return_hydra_config=True)
     except MissingConfigException as error:
         raise _missing_config(error) from None
     except yaml.YAMLError as error:
         raise UserError(f"a config file is no valid YAML: {_first_sentence(error)}") from None
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_first_sentence(error), _hint_for(overrides)) from None
+    refuse_secrets(OmegaConf.to_container(node, resolve=False))  # Hydra's own options, too: they name folders
+    return node
 
 
 def open_groups() -> None:
@@ -130,6 +135,7 @@ def check(node: Mapping[str, Any]) -> Config:
     Raises:
         UserError: names the option that is unknown, of a wrong type, out of range, or does not fit the others.
     """
+    refuse_secrets(node)
     node = dict(node)
     groups = {group: node.pop(group, None) for group in (*registry.GROUPS, "trainer")}
     if isinstance(node.get("plugins"), str):  # plugins=mine, without the brackets

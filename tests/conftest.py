@@ -1,11 +1,13 @@
 """What all tests share."""
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from cli import snnrun
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -36,3 +38,30 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of packed stores."""
     monkeypatch.setenv("SNNRUN_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """A sweep that has run.
+
+    Attributes:
+        folder: of the sweep; its jobs are numbered below it.
+        output: what it printed, stdout and stderr.
+    """
+
+    folder: Path
+    code: int
+    output: str
+
+
+WANDB_KEY = "5ec2e7" + "0123456789abcdef" * 2 + "zz"
+
+
+@pytest.fixture(scope="session")
+def wandb_sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """Three methods, each with a learning rate that works (even jobs) and one that diverges; offline, with a key."""
+    cwd = tmp_path_factory.mktemp("wandb_sweep")
+    swept = ("method=activation,timing,hybrid", "optimizer.lr=2e-3,1e38")
+    result = snnrun("-m", "debug=fast", "logger.log_model=true", *swept, cwd=cwd, WANDB_API_KEY=WANDB_KEY)
+    (folder,) = (cwd / "outputs" / "debug").iterdir()
+    return Sweep(folder, result.returncode, result.stdout + result.stderr)

@@ -10,18 +10,22 @@ from typing import Any
 import fakes
 import pytest
 from cli import environment
+from PIL import Image
+from wandb_files import offline_run, records, state
+from wandb_server import serving
 
 from snnrun.data.report import Quiet
 from snnrun.observers import Observers, Outcome, RunInfo, WandbLogger, WandbObserver
 from snnrun.observers import wandb as ours
 
 KEY = "a" * 40
+CHECKPOINT = b"weights"
 SCRIPT = """
 import sys
 from pathlib import Path
 sys.path[:0] = {paths!r}
 import fakes, test_wandb_observer
-test_wandb_observer.one_run(fakes.run_info(Path({run_dir!r})), {mode!r}, tell=True)
+test_wandb_observer.a_whole_run(Path({run_dir!r}), {mode!r}, {log_model})
 """
 
 
@@ -40,23 +44,34 @@ def nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
 
 
-def one_run(run: RunInfo, mode: str = "auto", status: str = "finished", tell: bool = False) -> tuple[Notes, Outcome]:
+def one_run(run: RunInfo, status: str = "finished", **options: Any) -> tuple[Notes, Outcome]:
     notes = Notes()
-    observer = WandbObserver(WandbLogger(mode=mode, project="tests"), notes)
+    observer = WandbObserver(WandbLogger(project="tests", **options), notes)
     outcome = fakes.outcome(run, status)
     observer.start(run)
     for row in outcome.rows:
         observer.row(row)
+    outcome.plots.update({path.stem: path for path in run.run_dir.glob("plots/*.png")})
     observer.finish(outcome)
-    if tell:
-        print(json.dumps({"notes": notes.texts, "closing": outcome.closing}))
     return notes, outcome
 
 
-def in_a_process(run_dir: Path, mode: str, **env: str) -> dict[str, Any]:
+def a_whole_run(run_dir: Path, mode: str, log_model: bool) -> None:
+    """With plots and perhaps a model; tells on stdout what was noted."""
+    run = fakes.run_info(run_dir)
+    for folder in ("plots", "checkpoints"):
+        (run_dir / folder).mkdir()
+    (run_dir / "checkpoints" / "best.pt").write_bytes(CHECKPOINT)
+    for name in ("raster", "confusion"):
+        Image.new("RGB", (8, 8)).save(run_dir / "plots" / f"{name}.png")
+    notes, outcome = one_run(run, mode=mode, log_model=log_model)
+    print(json.dumps({"notes": notes.texts, "closing": outcome.closing}))
+
+
+def in_a_process(run_dir: Path, mode: str, log_model: bool = False, **env: str) -> dict[str, Any]:
     """One run in a process with its own environment; W&B reads it once per process."""
     here = Path(__file__).parent
-    script = SCRIPT.format(paths=[str(here), str(here.parent)], run_dir=str(run_dir), mode=mode)
+    script = SCRIPT.format(paths=[str(here), str(here.parent)], run_dir=str(run_dir), mode=mode, log_model=log_model)
     outside = environment(HOME=str(run_dir), **env)
     del outside["WANDB_MODE"]
     command = [sys.executable, "-c", script]
@@ -67,26 +82,6 @@ def in_a_process(run_dir: Path, mode: str, **env: str) -> dict[str, Any]:
     assert result.stderr == ""
     told: dict[str, Any] = json.loads(result.stdout)
     return told
-
-
-def offline_run(run_dir: Path) -> Path:
-    (folder,) = (run_dir / "wandb").glob("offline-run-*")
-    return folder
-
-
-def inspect(folder: Path, *options: str) -> str:
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", *options, "--json", str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-
-
-def state(run_dir: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(inspect(offline_run(run_dir), "--summary"))
-    return content
-
-
-def records(run_dir: Path, kind: str) -> list[dict[str, Any]]:
-    every = map(json.loads, inspect(offline_run(run_dir)).splitlines())
-    return [record[kind] for record in every if record["type"] == kind]
 
 
 def test_the_summary_is_that_of_the_run(tmp_path: Path) -> None:
@@ -183,30 +178,92 @@ def test_a_malformed_key_costs_one_warning(tmp_path: Path) -> None:
     assert state(tmp_path)["exit_code"] == 0
 
 
-@pytest.mark.slow
-def test_a_service_out_of_reach_costs_one_warning_and_half_a_minute(tmp_path: Path) -> None:
-    started = time.monotonic()
-    told = in_a_process(tmp_path, "auto", WANDB_API_KEY=KEY, WANDB_BASE_URL="http://127.0.0.1:9")
-    assert time.monotonic() - started < 40
+def test_online_the_server_has_everything_and_the_line_is_its_address(tmp_path: Path) -> None:
+    with serving() as server:
+        told = in_a_process(tmp_path, "auto", log_model=True, WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)
+        first, *_ = server.named("UpsertBucket")
+        line = f"W&B run: {server.url}/somebody/tests/runs/{first['name']}"
+        assert (told["notes"], told["closing"]) == ([line], [line])
+        assert {"val/acc", "test/acc", "grad_norm/layer0", "silent/layer1", "plots/raster"} <= server.stream
+        summary = json.loads(server.files["wandb-summary.json"])
+        assert {"best/acc", "test/acc"} <= set(summary)
+        assert len([name for name in server.files if name.endswith(".png")]) == 2
+        artifact = server.named("CreateArtifact")[0]["input"]
+        assert (artifact["artifactTypeName"], artifact["artifactCollectionName"]) == ("model", f"model-{first['name']}")
+        assert {"latest", "best"} == {alias["alias"] for alias in artifact["aliases"]}
+        assert server.files["best.pt"] == CHECKPOINT
+
+
+def test_a_key_that_the_server_refuses_costs_one_warning(tmp_path: Path) -> None:
+    with serving(refuses=True) as server:
+        told = in_a_process(tmp_path, "online", WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)
     (note,) = told["notes"]
-    assert "offline" in note
+    assert "refuses the key, logging offline" in note
+    assert KEY not in note
     assert told["closing"][0].startswith("wandb sync")
     assert state(tmp_path)["exit_code"] == 0
 
 
-def test_trouble_while_logging_never_reaches_the_run(tmp_path: Path) -> None:
-    class Broken:
-        def log(self, *values: object, **options: object) -> None:
-            raise OSError(28, "No space left on device")
+def test_a_service_out_of_reach_costs_one_warning_and_ten_seconds(tmp_path: Path) -> None:
+    started = time.monotonic()
+    told = in_a_process(tmp_path, "auto", WANDB_API_KEY=KEY, WANDB_BASE_URL="http://127.0.0.1:9")
+    assert time.monotonic() - started < 30
+    (note,) = told["notes"]
+    assert "logging offline" in note
+    assert told["closing"][0].startswith("wandb sync")
+    assert state(tmp_path)["exit_code"] == 0
 
+
+@pytest.mark.slow
+@pytest.mark.parametrize("leaves_after", ["", "Viewer", "UpsertBucket"])
+def test_a_server_that_falls_silent_costs_one_warning_and_half_a_minute(tmp_path: Path, leaves_after: str) -> None:
+    started = time.monotonic()
+    with serving(silent=not leaves_after, leaves_after=leaves_after) as server:
+        told = in_a_process(tmp_path, "auto", WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)
+        assert time.monotonic() - started < 35
+    note = told["notes"][-1]
+    assert ("has not received all" if leaves_after == "UpsertBucket" else "offline") in note
+    command = told["closing"][0].removeprefix("wandb sync ")
+    assert (tmp_path / command / f"run-{command.rpartition('-')[2]}.wandb").stat().st_size > 1000
+
+
+def test_images_that_cannot_be_logged_cost_one_warning(tmp_path: Path) -> None:
     notes = Notes()
     observer = WandbObserver(WandbLogger(), notes)
-    observer.run = Broken()
+    run = fakes.run_info(tmp_path)
+    outcome = fakes.outcome(run)
+    outcome.plots["raster"] = tmp_path / "gone.png"
+    observer.start(run)
+    observer.finish(outcome)
+    (note,) = notes.texts
+    assert "plots" in note
+    read = state(tmp_path)
+    assert (read["exit_code"], read["summary"]["test/acc"]) == (0, outcome.summary["test"]["acc"])
+
+
+def test_a_model_that_is_gone_costs_one_warning(tmp_path: Path) -> None:
+    notes, _ = one_run(fakes.run_info(tmp_path), log_model=True)
+    (note,) = notes.texts
+    assert "best.pt" in note
+    assert state(tmp_path)["exit_code"] == 0
+
+
+def test_trouble_while_logging_never_reaches_the_run(tmp_path: Path) -> None:
+    notes = Notes()
+    observer = WandbObserver(WandbLogger(), notes)
+    run = fakes.run_info(tmp_path)
+    observer.start(run)
+
+    def full(*values: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    observer.run.log = full
     for row in fakes.rows(3):
         observer.row(row)
-    observer.finish(fakes.outcome(fakes.run_info(tmp_path)))
+    observer.finish(fakes.outcome(run))
     (note,) = notes.texts
     assert "No space left" in note
+    assert state(tmp_path)["exit_code"] == 1  # W&B must not show a run with missing rows as whole
 
 
 def test_a_service_that_never_starts_is_one_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from snnrun.observers.base import Evidence, LayerInfo, Observer, Outcome, Progress, Raster, Row, RunInfo
 from snnrun.observers.console import ConsoleObserver
+from snnrun.observers.csv import CsvLogger
 from snnrun.observers.files import FilesObserver, write_summary
+from snnrun.observers.logger import Logger, NoLogger
 from snnrun.observers.plots import PlotsObserver
-from snnrun.observers.wandb import NoLogger, WandbLogger, WandbObserver
+from snnrun.observers.wandb import WandbLogger, WandbObserver
 
 
 @dataclass
@@ -46,19 +48,18 @@ class Observers:
             raise errors[0]
 
 
-def build_observers(logger: WandbLogger | NoLogger, console: ConsoleObserver) -> Observers:
-    """Everyone who watches a run; the console comes last, so that it can say where the others put things."""
-    chosen: list[Observer] = [PlotsObserver(console), FilesObserver()]
-    if isinstance(logger, WandbLogger):
-        chosen.append(WandbObserver(logger, console))
-    return Observers([*chosen, console])
+def build_observers(logger: Logger, console: ConsoleObserver) -> Observers:
+    """Everyone who watches a run, each after those whose work it shows on: plots, files, the logger, the console."""
+    return Observers([PlotsObserver(console), FilesObserver(), *logger.observers(console), console])
 
 
 __all__ = [
     "ConsoleObserver",
+    "CsvLogger",
     "Evidence",
     "FilesObserver",
     "LayerInfo",
+    "Logger",
     "NoLogger",
     "Observer",
     "Observers",

@@ -102,12 +102,14 @@ class Outcome:
         summary: content of summary.json.
         rows: all rows of metrics.jsonl, in order.
         evidence: None where the run did not reach the test.
+        plots: files that were drawn, by name.
         closing: lines that observers want shown last, such as where the W&B run is.
     """
 
     summary: Mapping[str, Any]
     rows: Sequence[Row]
     evidence: Evidence | None
+    plots: dict[str, Path] = field(default_factory=dict)
     closing: list[str] = field(default_factory=list)
 
 

@@ -39,24 +39,25 @@ class PlotsObserver:
         best = outcome.summary.get("best_epoch")
         evidence, title = outcome.evidence, self._title()
         if epochs:
-            self._save("learning_curves", lambda: learning_curves(epochs, title, best))
+            self._save(outcome, "learning_curves", lambda: learning_curves(epochs, title, best))
             if np.isfinite(_column(epochs, "val/acc")).any():
-                self._save("accuracy_spikes", lambda: accuracy_spikes(epochs, test, title, best))
+                self._save(outcome, "accuracy_spikes", lambda: accuracy_spikes(epochs, test, title, best))
         if evidence is not None:
-            self._save("raster", lambda: raster(evidence.raster, title))
+            self._save(outcome, "raster", lambda: raster(evidence.raster, title))
             if evidence.confusion is not None:
                 counts = evidence.confusion
-                self._save("confusion", lambda: confusion(counts, title))
+                self._save(outcome, "confusion", lambda: confusion(counts, title))
 
     def _title(self) -> str:
         run = self.run
         return f"{run.method} gradient, {run.loss} loss, {run.dataset}, seed {run.seed}"
 
-    def _save(self, name: str, draw: Callable[[], Any]) -> None:
+    def _save(self, outcome: Outcome, name: str, draw: Callable[[], Any]) -> None:
         path = Path(self.run.run_dir) / "plots" / f"{name}.png"
         try:
             path.parent.mkdir(exist_ok=True)
             draw().savefig(path, dpi=_DPI)
+            outcome.plots[name] = path
         except (OSError, ValueError, RuntimeError) as error:
             self.report.note(f"{path.name} could not be drawn ({error})")
 

@@ -4,36 +4,37 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from snnrun.data.report import Reporter
-from snnrun.observers.base import Outcome, Progress, Row, RunInfo
+from snnrun.observers.base import Observer, Outcome, Progress, Row, RunInfo
+from snnrun.observers.logger import Logger
 from snnrun.registry import param, register
 
 _TIMEOUT_S = 20.0
+_IMAGES = ("raster", "confusion")  # the other plots are drawn better by W&B itself, over many runs
 
 
 @register("logger", "wandb")
 @dataclass
-class WandbLogger:
+class WandbLogger(Logger):
     """Log to Weights & Biases.
 
     Attributes:
         mode: ``auto`` is online where the user is logged in, else offline (nothing leaves the machine).
+        log_model: keep best.pt of a finished training as artifact ``model-<run id>:best``.
     """
 
     mode: str = param("auto", choices=("auto", "online", "offline"))
     project: str = "snnrun"
     entity: str | None = None
+    log_model: bool = False
 
-
-@register("logger", "none")
-@dataclass
-class NoLogger:
-    """Log to the console and the run's folder only."""
+    def observers(self, report: Reporter) -> Sequence[Observer]:
+        return (WandbObserver(self, report),)
 
 
 class WandbObserver:
@@ -42,76 +43,116 @@ class WandbObserver:
     def __init__(self, options: WandbLogger, report: Reporter) -> None:
         self.options, self.report = options, report
         self.run: Any = None
+        self.complete = True  # nothing that should be logged was lost
 
     def start(self, run: RunInfo) -> None:
+        self.info = run
+        # W&B's own telemetry would wait ten more seconds at exit for a server out of reach
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         mode = self._mode()
         if mode == "disabled":
             return
         if mode == "online":
-            self.run = self._guarded(
+            _, self.run = self._attempt(
                 lambda: _init(self.options, run, "online"), "W&B cannot be reached, logging offline"
             )
         if self.run is None:
-            self.run = self._guarded(lambda: _init(self.options, run, "offline"), "W&B cannot log, going on without it")
+            _, self.run = self._attempt(
+                lambda: _init(self.options, run, "offline"), "W&B cannot log, going on without it"
+            )
+        if self.run is not None and not self.run.offline:
+            self.report.note(f"W&B run: {self.run.url}")
 
     def step(self, progress: Progress) -> None:
         pass
 
     def row(self, row: Row) -> None:
         known = {key: value for key, value in row.items() if value is not None}
-        self._with_run(lambda: self.run.log(known, step=row["step"]))
+        self._log(lambda: self.run.log(known, step=row["step"]))
 
     def finish(self, outcome: Outcome) -> None:
         if self.run is None:
             return
-        summary = {
-            f"{prefix}/{key}": value
-            for part, prefix in (("val", "best"), ("test", "test"))
-            for key, value in (outcome.summary.get(part) or {}).items()
-            if value is not None
-        }
-        self._with_run(lambda: self.run.summary.update(summary))
+        self._log(lambda: self.run.summary.update(_summary(outcome)))
+        if self.complete and outcome.evidence is not None:
+            self._attempt(lambda: self._log_images(outcome), "W&B does not show the plots of this run")
+            if self.options.log_model and self.info.mode == "train":
+                self._attempt(lambda: self._log_model(outcome), "W&B does not keep best.pt")
         sync = f"wandb sync {shlex.quote(os.path.relpath(Path(self.run.dir).parent))}"
         url = None if self.run.offline else self.run.url
-        exit_code = int(outcome.summary["status"] != "finished")
-        self._with_run(lambda: self.run.finish(exit_code=exit_code), "W&B has not received all of this run")
-        outcome.closing.append(f"W&B run: {url}" if url and self.run is not None else sync)
+        exit_code = int(outcome.summary["status"] != "finished" or not self.complete)
+        sent, _ = self._attempt(lambda: self.run.finish(exit_code=exit_code), "W&B has not received all of this run")
+        outcome.closing.append(f"W&B run: {url}" if url and sent else sync)
         self.run = None
 
-    def _mode(self) -> str:
-        """online, offline or disabled: W&B's own variable can only keep data back, and nobody is asked to log in."""
+    def _mode(self) -> Literal["online", "offline", "disabled"]:
+        """W&B's own variable can only keep data back, and nobody is asked to log in."""
         environment = os.environ.get("WANDB_MODE")
         if environment == "disabled":
-            return environment
+            return "disabled"
         if environment in ("offline", "dryrun") or self.options.mode == "offline":
             return "offline"
-        logged_in = self._guarded(_login, "W&B's key cannot be used, logging offline")
-        if logged_in is False and "online" in (self.options.mode, environment):
+        answered, logged_in = self._attempt(
+            login, "W&B does not answer or refuses the key, logging offline; logger.mode=offline skips the attempt"
+        )
+        if answered and not logged_in and "online" in (self.options.mode, environment):
             self.report.note("W&B is asked to be online, but no key is configured: logging offline; try wandb login")
         return "online" if logged_in else "offline"
 
-    def _with_run(self, action: Callable[[], object], warning: str = "W&B failed, going on without it") -> None:
-        if self.run is not None:
-            self._guarded(action, warning, drop=True)
-
-    def _guarded(self, action: Callable[[], Any], warning: str, drop: bool = False) -> Any:
+    def _log_images(self, outcome: Outcome) -> None:
         import wandb
 
+        drawn = {name: outcome.plots[name] for name in _IMAGES if name in outcome.plots}
+        images = {f"plots/{name}": wandb.Image(str(path)) for name, path in drawn.items()}
+        if images:
+            self.run.log(images, step=outcome.rows[-1]["step"])
+
+    def _log_model(self, outcome: Outcome) -> None:
+        import wandb
+
+        summary = outcome.summary
+        about = ("method", "loss", "model", "dataset", "T", "seed", "best_epoch")
+        metadata = {key: summary.get(key) for key in about} | _summary(outcome)
+        artifact = wandb.Artifact(f"model-{self.run.id}", type="model", metadata=metadata)
+        # immutable: not copied elsewhere first, for the files of a finished run stay as they are
+        artifact.add_file(str(self.info.run_dir / "checkpoints" / "best.pt"), policy="immutable")
+        self.run.log_artifact(artifact, aliases=["best"])
+
+    def _log(self, action: Callable[[], object]) -> None:
+        """Log something that a complete run has; after a first failure, nothing more is tried until the end."""
+        if self.run is not None and self.complete:
+            self.complete, _ = self._attempt(action, "W&B failed, going on without it")
+
+    def _attempt(self, action: Callable[[], Any], warning: str) -> tuple[bool, Any]:
+        """Whether an action went through, and its result."""
         try:
-            return action()
-        except (wandb.errors.Error, OSError, ValueError, RuntimeError) as error:
-            self.report.note(f"{warning} ({' '.join(str(error).split())[:160]})")
-            if drop:
-                self.run = None
-            return None
+            return True, action()
+        except Exception as error:  # of whatever kind: a third party's trouble is not the run's
+            if self.complete:
+                self.report.note(f"{warning} ({' '.join(str(error).split())[:160]})")
+            return False, None
 
 
-def _login() -> bool:
-    """Whether a key is configured (environment, W&B's settings, netrc); it is not tried, and nobody is asked."""
+def _summary(outcome: Outcome) -> dict[str, float]:
+    """``val`` and ``test`` of summary.json under the names that they have in W&B."""
+    return {
+        f"{prefix}/{key}": value
+        for part, prefix in (("val", "best"), ("test", "test"))
+        for key, value in (outcome.summary.get(part) or {}).items()
+        if value is not None
+    }
+
+
+def login() -> bool:
+    """Whether a key is configured (environment, W&B's settings, netrc) and the server accepts it; nobody is asked.
+
+    Raises:
+        wandb.errors.AuthenticationError: it is refused, or nobody answers within 10 s.
+    """
     import wandb
 
     wandb.setup(wandb.Settings(silent=True))  # login would tell the terminal where it found the key
-    return wandb.login(prompt=False, verify=False)
+    return wandb.login(prompt=False, verify=True)
 
 
 def _init(options: WandbLogger, run: RunInfo, mode: Literal["online", "offline"]) -> Any:
