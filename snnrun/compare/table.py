@@ -1,0 +1,174 @@
+"""A comparison on the console (rich): tables that fit, sentences below them, and what was set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from snnrun.compare.groups import shown
+from snnrun.compare.report import Comparison, Metric, Row, Table
+from snnrun.compare.runs import Aside
+from snnrun.compare.sentences import decimals, footnotes, sentences, with_deviation
+from snnrun.compare.statistics import Estimate
+
+_MOST_ROWS = 30
+_MOST_ASIDE = 20  # of each kind
+_LEFT_OUT = {"test": "evaluations (mode=test)", "debug": "debug runs (name their folder to see them)"}
+_ASCII = {"±": "+-", "…": "...", "�": "?"}
+
+
+def show(comparison: Comparison, console: Console) -> None:
+    """Print everything; narrow consoles get the deviation below the mean."""
+    for table in comparison.tables:
+        _print(console, Text(f"\n{title(table)}", style="bold"))
+        console.print(_fitting(table, console))
+        for line in _too_many(table):
+            _print(console, line)
+        for line in sentences(table):
+            _print(console, line)
+        for line in footnotes(table):
+            _print(console, Text(line, style="dim"))
+        for line in table.warnings:
+            _print(console, Text(f"! {line}", style="yellow"))
+    for line in comparison.notes:
+        _print(console, Text(f"! {line}", style="yellow"))
+    show_aside(comparison.aside, console)
+
+
+def show_aside(aside: Sequence[Aside], console: Console, most: int | None = _MOST_ASIDE) -> None:
+    """Print runs that cannot be compared, each with its reason.
+
+    Args:
+        most: lines of a kind; None for all.
+    """
+    for state in ("failed", "interrupted", "running", "damaged"):
+        some = [run for run in aside if run.state == state]
+        for run in some[:most]:
+            what = f" ({run.what})" if run.what else ""
+            _print(console, Text(f"{state}: {run.name}{what}: {run.why}", style="red" if state != "running" else "yellow"))
+        if most is not None and len(some) > most:
+            _print(console, Text(f"{state}: {len(some) - most} more", style="red"))
+    for state, name in _LEFT_OUT.items():
+        count = sum(run.state == state for run in aside)
+        if count:
+            _print(console, Text(f"left out: {count} {name}", style="dim"))
+
+
+def title(table: Table) -> str:
+    """What all groups share, and what the numbers are."""
+    first = table.rows[0].group
+    shared = [shown(value) for key, value in first.key.items() if key not in table.block.by and key != "dataset"]
+    where = ", ".join([*(shared if len(table.rows) > 1 else ()), table.block.dataset])
+    return f"{where}: test, mean ± standard deviation over {table.block.unit}s"
+
+
+def fitted(metric: Metric, estimates: Sequence[Estimate | None]) -> Metric:
+    """The metric in thousands or millions where its values are large."""
+    largest = max((found.mean for found in estimates if found is not None), default=0.0)
+    if metric.unit or largest < 1e5:
+        return metric
+    return metric._replace(scale=1e-6, unit="M") if largest >= 1e7 else metric._replace(scale=1e-3, unit="k")
+
+
+def key_names(table: Table) -> list[str]:
+    """Options that head the first columns."""
+    return list(table.block.by or [next(iter(table.rows[0].group.key))])
+
+
+def cells(table: Table, metric: Metric) -> list[str]:
+    """A column: mean ± deviation of every row."""
+    column = [row.estimates[metric.key] for row in table.rows]
+    return [with_deviation(metric, found, decimals(metric, column)) for found in column]
+
+
+def _fitting(table: Table, console: Console) -> RichTable:
+    wide = _rich(table, console, stacked=False)
+    if console.measure(wide).maximum <= console.width:
+        return wide
+    return _rich(table, console, stacked=True)
+
+
+def _rich(table: Table, console: Console, stacked: bool) -> RichTable:
+    result = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    names = [name.rpartition(".")[2] for name in key_names(table)]
+    for name in ["\n".join(names[:1] + [" ".join(names[1:])]).strip()] if stacked else names:
+        result.add_column(name, style="bold cyan", overflow="fold")
+    result.add_column(f"{table.block.unit}s", justify="right", no_wrap=True)
+    columns = []
+    for plain in table.metrics:
+        metric = fitted(plain, [row.estimates[plain.key] for row in table.rows])
+        header = metric.name.replace("synaptic operations", "synops" if stacked else metric.name)
+        unit = f"({metric.unit})" if metric.unit else ""
+        result.add_column(f"{header.replace(' ', chr(10))}\n{unit}".strip() if stacked else f"{header} {unit}".strip(),
+                          justify="right", no_wrap=True)  # fmt: skip
+        columns.append(cells(table, metric))
+    for index, row in _best_rows(table):
+        values = [column[index] for column in columns]
+        marks = [any(metric.key in each.best for each in table.rows) for metric in table.metrics]
+        shown_cells = [
+            _cell(value, metric.key in row.best, room, stacked, console)
+            for value, metric, room in zip(values, table.metrics, marks, strict=True)
+        ]
+        result.add_row(*_key_cells(row, key_names(table), stacked), str(row.n), *shown_cells)
+    return result
+
+
+def _cell(value: str, is_best: bool, room: bool, stacked: bool, console: Console) -> Text:
+    """A value, with its mark; cells of a column with a mark leave room for it, so that numbers stay aligned."""
+    mean, plus_minus, deviation = _encodable(value, console).partition(_encodable(" ± ", console))
+    mark, blank = ("*", " ") if is_best else (" ", " ")
+    if not room:
+        mark = blank = ""
+    if stacked:
+        lines = [mean + mark, *([f"{plus_minus.strip()} {deviation}{blank}"] if deviation else [])]
+        return Text("\n".join(lines), style="bold green" if is_best else "")
+    return Text(mean + plus_minus + deviation + mark, style="bold green" if is_best else "")
+
+
+def _key_cells(row: Row, names: Sequence[str], stacked: bool) -> list[Text]:
+    values = [shown(row.group.key[name]) for name in names]
+    if stacked:
+        return [Text("\n".join(values[:1] + [" ".join(values[1:])]).strip())]
+    return [Text(value) for value in values]
+
+
+def _best_rows(table: Table) -> list[tuple[int, Row]]:
+    rows = list(enumerate(table.rows))
+    if len(rows) <= _MOST_ROWS:
+        return rows
+    main = table.metrics[0]
+    sign = -1 if main.higher_is_better else 1
+
+    def worse(pair: tuple[int, Row]) -> float:
+        found = pair[1].estimates[main.key]
+        return float("inf") if found is None else sign * found.mean
+
+    return sorted(rows, key=worse)[:_MOST_ROWS]
+
+
+def _too_many(table: Table) -> list[str]:
+    more = len(table.rows) - _MOST_ROWS
+    return [f"({more} more groups; shown are the best by {table.metrics[0].name}, --csv writes all)"] if more > 0 else []
+
+
+def _print(console: Console, line: Text | str) -> None:
+    text = line if isinstance(line, Text) else Text(line)
+    text.plain = _encodable(text.plain, console)
+    if console.is_terminal:
+        console.print(Padding(text, 0) if "\n" in text.plain else text)
+    else:
+        console.print(text, soft_wrap=True)
+
+
+def _encodable(text: str, console: Console) -> str:
+    """For terminals that know ASCII only."""
+    if console.encoding.lower().startswith("utf"):
+        return text
+    for char, plain in _ASCII.items():
+        text = text.replace(char, plain)
+    return text
