@@ -58,7 +58,7 @@ def _between(block: Block) -> Iterator[str]:
         held = {group.label: next(iter(group.runs.values())).value(key) for group in block.groups}
         if len(set(held.values())) > 1:
             own_reason |= key.startswith("dataset.")
-            yield f"groups differ in {key} as well ({_by_value(held)})"
+            yield f"groups differ in {key} as well ({_by_value(_briefly(held, block))})"
     for fact, name in _FACTS.items():
         per_group = {group.label: _values(list(group.runs.values()), fact) for group in block.groups}
         if fact == "data" and (own_reason or any(key.startswith("dataset.") for key in (*block.replicates, *block.by))):
@@ -87,7 +87,7 @@ def _betas(block: Block) -> Iterator[str]:
         betas = {T: unit_beta(alpha_i, alpha_v, T) for T in sorted(steps)[:_MOST_VALUES]}
         if len(set(betas.values())) > 1:
             named = ", ".join(f"{beta:.3g} for T={T}" for T, beta in betas.items())
-            yield f"automatic betas differ, for T is shorter than the neuron's rise ({named}): set model.beta_v to compare"
+            yield f"automatic betas differ, T being shorter than the neuron's rise ({named}): set model.beta_v"
 
 
 def _gather(block: Block, pairs: Iterator[tuple[str, str]]) -> list[str]:
@@ -103,6 +103,15 @@ def _gather(block: Block, pairs: Iterator[tuple[str, str]]) -> list[str]:
 
 def _values(runs: Sequence[Run], key: str) -> list[Any]:
     return list(dict.fromkeys(run.value(key) for run in runs))
+
+
+def _briefly(held: Mapping[str, Any], block: Block) -> Mapping[str, Any]:
+    """Values by the one option that decides them, where there is such, instead of by groups."""
+    for name in block.by:
+        pairs = {(shown(group.key[name]), held[group.label]) for group in block.groups}
+        if len(pairs) == len({value for value, _ in pairs}):
+            return dict(sorted(pairs, key=str))
+    return held
 
 
 def _by_value(held: Mapping[str, Any]) -> str:

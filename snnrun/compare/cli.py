@@ -75,7 +75,9 @@ def _compare(argv: list[str]) -> int:
     for path, write in ((options.csv, write_csv), (options.latex, write_latex)):
         if path is not None:
             write(comparison, path)
-            console.print(f"{write.__name__.removeprefix('write_'):<7} {short_path(path)}", soft_wrap=True, markup=False)
+            console.print(
+                f"{write.__name__.removeprefix('write_'):<7} {short_path(path)}", soft_wrap=True, markup=False
+            )
     if options.plots:
         draw_into(comparison, options.out or _plot_folder(options.folders), console)
     return 0
@@ -96,8 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.error = _usage_error  # type: ignore[method-assign]
     add = parser.add_argument
     add("folders", nargs="+", type=Path, metavar="DIR", help="runs, sweeps, or folders that hold some")
-    add("--by", action="append", metavar="KEY,...", help="what to group by: method, loss, model, or any config key like "
-        "optimizer.lr (default: method, dataset, and what a sweep varied)")  # fmt: skip
+    add("--by", action="append", metavar="KEY,...", help="what to group by: method, loss, model, or any key of the config "
+        "like optimizer.lr (default: method, dataset, and what a sweep varied)")  # fmt: skip
     add("--baseline", metavar="GROUP", help="what the others are compared with, as NAME or KEY=VALUE "
         "(default: activation, else the first group)")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="where plots go (default: comparison/ inside a single DIR, else here)")

@@ -13,7 +13,15 @@ from snnrun.compare.runs import Run
 from snnrun.errors import UserError
 
 _REPLICATES = {"seed", "dataset.split_seed"}  # the same experiment again
-_NAMES = {"method", "loss", "model", "dataset", "optimizer", "scheduler", "experiment"}  # their values speak for themselves
+_NAMES = {
+    "method",
+    "loss",
+    "model",
+    "dataset",
+    "optimizer",
+    "scheduler",
+    "experiment",
+}  # their values speak for themselves
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +126,12 @@ def _block(dataset: str, runs: Sequence[Run], by: Sequence[str], baseline: str |
         parts.setdefault(tuple(run.value(key) for key in by), []).append(run)
     differing = tuple(key for index, key in enumerate(by) if len({part[index] for part in parts}) > 1)
     replicates = _replicates(list(parts.values()), by)
+    telling = _telling(by, differing, list(parts))
     groups = []
     for values, members in parts.items():
         key = dict(zip(by, values, strict=True))
         own = {tuple(run.value(name) for name in replicates): run for run in members}
-        groups.append(Group(key, _label(key, differing or tuple(by[:1])), own))
+        groups.append(Group(key, _label(key, telling), own))
     return Block(dataset, differing, replicates, groups, [_baseline(group, groups, baseline) for group in groups])
 
 
@@ -133,10 +142,21 @@ def _replicates(parts: Sequence[Sequence[Run]], by: Sequence[str]) -> tuple[str,
     return tuple(sorted(varying, key=lambda key: (key != "seed", key)))
 
 
-def _label(key: Mapping[str, Any], differing: Sequence[str]) -> str:
+def _telling(by: Sequence[str], differing: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> list[str]:
+    """As few options as tell groups apart: with method and loss, mostly the method."""
+    telling = list(differing or by[:1])
+    for name in reversed(differing):
+        fewer = [other for other in telling if other != name]
+        places = [by.index(other) for other in fewer]
+        if fewer and len({tuple(key[place] for place in places) for key in keys}) == len(keys):
+            telling = fewer
+    return telling
+
+
+def _label(key: Mapping[str, Any], telling: Sequence[str]) -> str:
     """``hybrid``, ``hybrid latency``, ``hybrid lr=0.002``."""
     parts = []
-    for name in differing:
+    for name in telling:
         value = shown(key[name])
         parts.append(value if name in _NAMES else f"{name.rpartition('.')[2]}={value}")
     return " ".join(parts)

@@ -25,7 +25,7 @@ class Metric(NamedTuple):
 
 
 ACCURACY = Metric("acc", "accuracy", "%", 100.0, True)
-LOSS = Metric("loss", "loss", "", 1.0, False)
+LOSS = Metric("loss", "test loss", "", 1.0, False)
 SPIKES = Metric("spikes", "spikes", "", 1.0, False)
 _OTHERS = (
     SPIKES,
@@ -105,7 +105,9 @@ def compare_found(found: Found, by: Sequence[str] | None = None, baseline: str |
     if repeated:
         names = ", ".join(run.name for run in repeated[:3]) + (", ..." if len(repeated) > 3 else "")
         count = f"{len(repeated)} run{'s' if len(repeated) > 1 else ''}"
-        notes.append(f"{count} made again later with the same options and seed, of which the newest counts: not {names}")
+        notes.append(
+            f"{count} made again later with the same options and seed, of which the newest counts: not {names}"
+        )
     return Comparison(tables, found.aside, notes)
 
 
@@ -118,6 +120,21 @@ def nothing_to_compare(comparison: Comparison, folders: Sequence[Path]) -> UserE
     return UserError(f"no finished runs in {', '.join(map(str, folders))} (there: {held})", "Name other folders")
 
 
+def best_rows(table: Table, most: int) -> list[Row]:
+    """The rows, in their order; where there are more than that, the best by the first metric."""
+    if len(table.rows) <= most:
+        return table.rows
+    main = table.metrics[0]
+    sign = -1.0 if main.higher_is_better else 1.0
+
+    def badness(row: Row) -> float:
+        found = row.estimates[main.key]
+        return float("inf") if found is None else sign * found.mean
+
+    kept = set(map(id, sorted(table.rows, key=badness)[:most]))
+    return [row for row in table.rows if id(row) in kept]
+
+
 def _table(block: Block) -> Table:
     labelled = any(group.values("acc") for group in block.groups)
     metrics = (ACCURACY if labelled else LOSS, *_OTHERS)
@@ -127,14 +144,27 @@ def _table(block: Block) -> Table:
         estimates = {metric.key: estimate(group.values(metric.key)) for metric in metrics}
         differences: dict[str, Difference | None] = {}
         if baseline is not None and baseline is not group:
-            differences = {m.key: difference(group.values(m.key), baseline.values(m.key)) for m in metrics}
+            differences = {m.key: _difference(group, baseline, m) for m in metrics}
         rows.append(Row(group, baseline, estimates, differences, {key for key, who in best.items() if who is group}))
     return Table(block, metrics, rows, warnings_of(block))
+
+
+def _difference(ours: Group, theirs: Group, metric: Metric) -> Difference | None:
+    """None too for values of different losses, which have no common scale."""
+    if metric is LOSS and _loss_names([ours]) != _loss_names([theirs]):
+        return None
+    return difference(ours.values(metric.key), theirs.values(metric.key))
+
+
+def _loss_names(groups: Sequence[Group]) -> set[str]:
+    return {run.facts["loss"] for group in groups for run in group.runs.values()}
 
 
 def _best(block: Block, metric: Metric) -> Group | None:
     """The group that beats the runner-up by more than noise."""
     if metric.key == "train_s" and slower_for_other_reasons(block):
+        return None
+    if metric is LOSS and len(_loss_names(block.groups)) > 1:
         return None
     sign = -1.0 if metric.higher_is_better else 1.0
     ranked = [(sign * found.mean, group) for group in block.groups if (found := estimate(group.values(metric.key)))]

@@ -165,7 +165,9 @@ def _run_folders(top: Path, aside: list[Aside]) -> Iterator[Path]:
 def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
     """Job 10 after job 9."""
     parts = re.findall(r"\d{1,15}|\D+|\d+", name)
-    return [(int(part), "") if part.isascii() and part.isdigit() and len(part) < 16 else (0, part) for part in parts], name
+    return [
+        (int(part), "") if part.isascii() and part.isdigit() and len(part) < 16 else (0, part) for part in parts
+    ], name
 
 
 def _is_named(folder: Path, top: Path) -> bool:

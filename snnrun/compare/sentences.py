@@ -31,7 +31,9 @@ def footnotes(table: Table) -> list[str]:
         )
     if one:
         names = "every group" if len(one) == len(table.rows) else ", ".join(one[:4]) + (", ..." if len(one) > 4 else "")
-        lines.append(f"one {table.block.unit} in {names}: no deviation, no interval, so no difference can be told from noise")
+        lines.append(
+            f"one {table.block.unit} in {names}: no deviation, no interval, so no difference can be told from noise"
+        )
     return lines
 
 
@@ -62,7 +64,7 @@ def _sentence(table: Table, row: Row) -> str:
     value = with_deviation(main, ours, digits)
     head = f"{row.group.label} {value} %" if main.unit else f"{row.group.label} {main.name} {value}"
     if gap is None:
-        return f"{head}; {row.baseline.label} has no {main.name} to compare with"
+        return f"{head}{_spikes(row)}; no {main.name} of the same kind in {row.baseline.label} to compare with"
     over = f"{_gap(main, gap, digits)} {row.baseline.label}{_noise(gap)}"
     return f"{head}, {over}{_spikes(row)}, {_count(table, row, gap)}"
 

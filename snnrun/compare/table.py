@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from snnrun.compare.groups import shown
-from snnrun.compare.report import Comparison, Metric, Row, Table
+from snnrun.compare.report import Comparison, Metric, Row, Table, best_rows
 from snnrun.compare.runs import Aside
 from snnrun.compare.sentences import decimals, footnotes, sentences, with_deviation
 from snnrun.compare.statistics import Estimate
@@ -50,7 +50,9 @@ def show_aside(aside: Sequence[Aside], console: Console, most: int | None = _MOS
         some = [run for run in aside if run.state == state]
         for run in some[:most]:
             what = f" ({run.what})" if run.what else ""
-            _print(console, Text(f"{state}: {run.name}{what}: {run.why}", style="red" if state != "running" else "yellow"))
+            _print(
+                console, Text(f"{state}: {run.name}{what}: {run.why}", style="red" if state != "running" else "yellow")
+            )
         if most is not None and len(some) > most:
             _print(console, Text(f"{state}: {len(some) - most} more", style="red"))
     for state, name in _LEFT_OUT.items():
@@ -96,7 +98,7 @@ def _fitting(table: Table, console: Console) -> RichTable:
 def _rich(table: Table, console: Console, stacked: bool) -> RichTable:
     result = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
     names = [name.rpartition(".")[2] for name in key_names(table)]
-    for name in ["\n".join(names[:1] + [" ".join(names[1:])]).strip()] if stacked else names:
+    for name in ["\n".join([*names[:1], " ".join(names[1:])]).strip()] if stacked else names:
         result.add_column(name, style="bold cyan", overflow="fold")
     result.add_column(f"{table.block.unit}s", justify="right", no_wrap=True)
     columns = []
@@ -107,9 +109,11 @@ def _rich(table: Table, console: Console, stacked: bool) -> RichTable:
         result.add_column(f"{header.replace(' ', chr(10))}\n{unit}".strip() if stacked else f"{header} {unit}".strip(),
                           justify="right", no_wrap=True)  # fmt: skip
         columns.append(cells(table, metric))
-    for index, row in _best_rows(table):
-        values = [column[index] for column in columns]
-        marks = [any(metric.key in each.best for each in table.rows) for metric in table.metrics]
+    marks = [any(metric.key in row.best for row in table.rows) for metric in table.metrics]
+    shown_rows = best_rows(table, _MOST_ROWS)
+    for row, *values in zip(table.rows, *columns, strict=True):
+        if row not in shown_rows:
+            continue
         shown_cells = [
             _cell(value, metric.key in row.best, room, stacked, console)
             for value, metric, room in zip(values, table.metrics, marks, strict=True)
@@ -133,27 +137,15 @@ def _cell(value: str, is_best: bool, room: bool, stacked: bool, console: Console
 def _key_cells(row: Row, names: Sequence[str], stacked: bool) -> list[Text]:
     values = [shown(row.group.key[name]) for name in names]
     if stacked:
-        return [Text("\n".join(values[:1] + [" ".join(values[1:])]).strip())]
+        return [Text("\n".join([*values[:1], " ".join(values[1:])]).strip())]
     return [Text(value) for value in values]
-
-
-def _best_rows(table: Table) -> list[tuple[int, Row]]:
-    rows = list(enumerate(table.rows))
-    if len(rows) <= _MOST_ROWS:
-        return rows
-    main = table.metrics[0]
-    sign = -1 if main.higher_is_better else 1
-
-    def worse(pair: tuple[int, Row]) -> float:
-        found = pair[1].estimates[main.key]
-        return float("inf") if found is None else sign * found.mean
-
-    return sorted(rows, key=worse)[:_MOST_ROWS]
 
 
 def _too_many(table: Table) -> list[str]:
     more = len(table.rows) - _MOST_ROWS
-    return [f"({more} more groups; shown are the best by {table.metrics[0].name}, --csv writes all)"] if more > 0 else []
+    return (
+        [f"({more} more groups; shown are the best by {table.metrics[0].name}, --csv writes all)"] if more > 0 else []
+    )
 
 
 def _print(console: Console, line: Text | str) -> None:
