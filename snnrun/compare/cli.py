@@ -98,8 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.error = _usage_error  # type: ignore[method-assign]
     add = parser.add_argument
     add("folders", nargs="+", type=Path, metavar="DIR", help="runs, sweeps, or folders that hold some")
-    add("--by", action="append", metavar="KEY,...", help="what to group by: method, loss, model, or any key of the config "
-        "like optimizer.lr (default: method, dataset, and what a sweep varied)")  # fmt: skip
+    add("--by", action="append", metavar="KEY,...", help="what to group by: method, loss, model, or any key of the "
+        "config like optimizer.lr (default: method, dataset, and what a sweep varied)")  # fmt: skip
     add("--baseline", metavar="GROUP", help="what the others are compared with, as NAME or KEY=VALUE "
         "(default: activation, else the first group)")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="where plots go (default: comparison/ inside a single DIR, else here)")

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.padding import Padding
+from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from snnrun.compare.groups import shown
-from snnrun.compare.report import Comparison, Metric, Row, Table, best_rows
+from snnrun.compare.report import Comparison, Metric, Table, best_rows
 from snnrun.compare.runs import Aside
 from snnrun.compare.sentences import decimals, footnotes, sentences, with_deviation
 from snnrun.compare.statistics import Estimate
@@ -90,55 +90,59 @@ def cells(table: Table, metric: Metric) -> list[str]:
 
 def _fitting(table: Table, console: Console) -> RichTable:
     wide = _rich(table, console, stacked=False)
-    if console.measure(wide).maximum <= console.width:
+    if Measurement.get(console, console.options.update(max_width=10_000), wide).maximum <= console.width:
         return wide
     return _rich(table, console, stacked=True)
 
 
 def _rich(table: Table, console: Console, stacked: bool) -> RichTable:
-    result = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    """The table.
+
+    Args:
+        stacked: deviations below means, options of a group below each other.
+    """
+    result = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, show_edge=False)
     names = [name.rpartition(".")[2] for name in key_names(table)]
-    for name in ["\n".join([*names[:1], " ".join(names[1:])]).strip()] if stacked else names:
-        result.add_column(name, style="bold cyan", overflow="fold")
+    for name in [_two_lines(names)] if stacked else names:
+        result.add_column(name, style="bold cyan", overflow="fold", min_width=10 if stacked else None)
     result.add_column(f"{table.block.unit}s", justify="right", no_wrap=True)
     columns = []
     for plain in table.metrics:
         metric = fitted(plain, [row.estimates[plain.key] for row in table.rows])
-        header = metric.name.replace("synaptic operations", "synops" if stacked else metric.name)
         unit = f"({metric.unit})" if metric.unit else ""
-        result.add_column(f"{header.replace(' ', chr(10))}\n{unit}".strip() if stacked else f"{header} {unit}".strip(),
-                          justify="right", no_wrap=True)  # fmt: skip
+        name = metric.name
+        if stacked:
+            name = "synops" if name == "synaptic operations" else name.replace(" ", "\n")
+        result.add_column(f"{name}{chr(10) if stacked else ' '}{unit}".strip(), justify="right", no_wrap=True)
         columns.append(cells(table, metric))
     marks = [any(metric.key in row.best for row in table.rows) for metric in table.metrics]
     shown_rows = best_rows(table, _MOST_ROWS)
     for row, *values in zip(table.rows, *columns, strict=True):
-        if row not in shown_rows:
-            continue
-        shown_cells = [
-            _cell(value, metric.key in row.best, room, stacked, console)
-            for value, metric, room in zip(values, table.metrics, marks, strict=True)
-        ]
-        result.add_row(*_key_cells(row, key_names(table), stacked), str(row.n), *shown_cells)
+        if row in shown_rows:
+            keys = [shown(row.group.key[name]) for name in key_names(table)]
+            keys = [_two_lines(keys)] if stacked else keys
+            result.add_row(
+                *(Text(_encodable(key, console)) for key in keys),
+                str(row.n),
+                *(
+                    _cell(value, metric.key in row.best, room, stacked, console)
+                    for value, metric, room in zip(values, table.metrics, marks, strict=True)
+                ),
+            )
     return result
 
 
+def _two_lines(words: Sequence[str]) -> str:
+    return "\n".join(line for line in (words[0], " ".join(words[1:])) if line)
+
+
 def _cell(value: str, is_best: bool, room: bool, stacked: bool, console: Console) -> Text:
-    """A value, with its mark; cells of a column with a mark leave room for it, so that numbers stay aligned."""
-    mean, plus_minus, deviation = _encodable(value, console).partition(_encodable(" ± ", console))
-    mark, blank = ("*", " ") if is_best else (" ", " ")
-    if not room:
-        mark = blank = ""
-    if stacked:
-        lines = [mean + mark, *([f"{plus_minus.strip()} {deviation}{blank}"] if deviation else [])]
-        return Text("\n".join(lines), style="bold green" if is_best else "")
-    return Text(mean + plus_minus + deviation + mark, style="bold green" if is_best else "")
-
-
-def _key_cells(row: Row, names: Sequence[str], stacked: bool) -> list[Text]:
-    values = [shown(row.group.key[name]) for name in names]
-    if stacked:
-        return [Text("\n".join([*values[:1], " ".join(values[1:])]).strip())]
-    return [Text(value) for value in values]
+    """A value with its mark; cells of a column with a mark leave room for it, so that numbers stay aligned."""
+    mean, _, deviation = value.partition(" ± ")
+    blank = " " if room else ""
+    mark = "*" if is_best else blank
+    text = f"{mean}{mark}\n± {deviation}{blank}" if stacked and deviation else f"{value}{mark}"
+    return Text(_encodable(text, console), style="bold green" if is_best else "")
 
 
 def _too_many(table: Table) -> list[str]:
@@ -152,7 +156,7 @@ def _print(console: Console, line: Text | str) -> None:
     text = line if isinstance(line, Text) else Text(line)
     text.plain = _encodable(text.plain, console)
     if console.is_terminal:
-        console.print(Padding(text, 0) if "\n" in text.plain else text)
+        console.print(text)
     else:
         console.print(text, soft_wrap=True)
 
