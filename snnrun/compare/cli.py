@@ -20,6 +20,14 @@ from snnrun.errors import UserError
 _PIPE_WIDTH = 10_000  # a file or pipe has no width at which to break lines
 
 
+class _Console(Console):
+    """Leaves to its caller what a reader that goes away means; rich would end with exit code 1."""
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed at the end
+        raise BrokenPipeError
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 2 user error, 130 stopped."""
     try:
@@ -28,7 +36,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"snnrun: error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         print("snnrun: stopped", file=sys.stderr)
@@ -37,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_console() -> Console:
     """The terminal; or plain, unbroken lines for a file or pipe."""
-    console = Console(highlight=False)
+    console = _Console(highlight=False)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
     return console

@@ -99,6 +99,7 @@ def save(figure: Any, folder: Path, name: str) -> list[Path]:
     with warnings.catch_warnings(), rc_context({"svg.hashsalt": "snnrun"}):
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks
         figure.savefig(paths[0], dpi=DPI)
+        figure.set_layout_engine("none")  # laid out once is enough
         figure.savefig(paths[1], metadata={"Date": None})
     return paths
 

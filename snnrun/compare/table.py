@@ -162,9 +162,9 @@ def _print(console: Console, line: Text | str) -> None:
 
 
 def _encodable(text: str, console: Console) -> str:
-    """For terminals that know ASCII only."""
+    """For terminals that know less than Unicode."""
     if console.encoding.lower().startswith("utf"):
         return text
     for char, plain in _ASCII.items():
         text = text.replace(char, plain)
-    return text
+    return text.encode(console.encoding, "replace").decode(console.encoding)
