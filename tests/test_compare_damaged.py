@@ -21,7 +21,7 @@ from snnrun.compare.runs import Aside, Run, find, read
 from snnrun.compare.table import show
 
 FILES = ("summary.json", "config.yaml", "metrics.jsonl", "test_curve.json")
-EXAMPLES = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+EXAMPLES = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 WRONG = st.one_of(
     st.none(), st.booleans(), st.integers(), st.integers(min_value=10**300, max_value=10**310), st.floats(),
     st.text(max_size=20), st.lists(st.integers(), max_size=3),
