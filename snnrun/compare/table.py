@@ -17,6 +17,7 @@ from snnrun.compare.sentences import decimals, footnotes, sentences, with_deviat
 from snnrun.compare.statistics import Estimate
 
 _MOST_ROWS = 30
+_MOST_WARNINGS = 12
 _MOST_ASIDE = 20  # of each kind
 _LEFT_OUT = {"test": "evaluations (mode=test)", "debug": "debug runs (name their folder to see them)"}
 _ASCII = {"±": "+-", "…": "...", "�": "?"}
@@ -33,7 +34,8 @@ def show(comparison: Comparison, console: Console) -> None:
             _print(console, line)
         for line in footnotes(table):
             _print(console, Text(line, style="dim"))
-        for line in table.warnings:
+        more = len(table.warnings) - _MOST_WARNINGS
+        for line in [*table.warnings[:_MOST_WARNINGS], *([f"{more} more of this kind"] if more > 0 else [])]:
             _print(console, Text(f"! {line}", style="yellow"))
     for line in comparison.notes:
         _print(console, Text(f"! {line}", style="yellow"))
