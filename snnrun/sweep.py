@@ -71,26 +71,14 @@ def sweep_job(node: DictConfig) -> float:
 
 
 def exit_code(folder: Path) -> int:
-    """0 if all jobs finished, 1 if one failed by a bug, 2 if one failed otherwise; prints a line per job."""
-    jobs = sorted((path.parent for path in folder.glob("*/summary.json")), key=lambda path: (len(path.name), path.name))
-    summaries = [read_summary(job) for job in jobs]
-    failed = [summary for summary in summaries if summary.get("status") != "finished"]
-    print(f"\n{'job':>4} {'method':<12} {'loss':<12} {'seed':>4} {'test acc':>9} {'spikes':>9} {'to decision':>12}")
-    for job, summary in zip(jobs, summaries, strict=True):
-        print(_job_line(job.name, summary))
-    print(f"sweep: {len(summaries) - len(failed)} of {len(summaries)} jobs finished, in {folder}")
-    if any(summary.get("bug") for summary in failed):
+    """0 if all jobs finished, 1 if one failed by a bug, 2 if one failed otherwise; prints their comparison."""
+    from snnrun.compare.sweep_end import end_sweep  # scipy and matplotlib are for the end only
+
+    found = end_sweep(folder)
+    print(f"sweep: {len(found.runs)} of {found.total} jobs finished, in {folder}")
+    if any(read_summary(job.folder).get("bug") for job in found.aside):
         return 1
-    return 2 if failed else 0
-
-
-def _job_line(job: str, summary: dict[str, Any]) -> str:
-    if summary.get("status") != "finished":
-        return f"{job:>4} {summary.get('status', 'damaged')}: {summary.get('error')}"
-    test = summary["test"]
-    acc = "-" if test["acc"] is None else f"{100 * test['acc']:.2f} %"
-    head = f"{job:>4} {summary['method']:<12} {summary['loss']:<12} {summary['seed']:>4}"
-    return f"{head} {acc:>9} {test['spikes']:>9.1f} {test['spikes_to_decision']:>12.1f}"
+    return 2 if found.aside else 0
 
 
 def read_summary(run_dir: Path) -> dict[str, Any]:

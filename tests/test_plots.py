@@ -108,13 +108,13 @@ def test_large_layers_and_many_classes(tmp_path: Path) -> None:
 
 def test_titles_say_which_run_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     titles: list[str] = []
-    figure = plots._figure
+    figure = plots.new_figure
 
     def listening(width: float, height: float, title: str) -> object:
         titles.append(title)
         return figure(width, height, title)
 
-    monkeypatch.setattr(plots, "_figure", listening)
+    monkeypatch.setattr(plots, "new_figure", listening)
     run = fakes.run_info(tmp_path, method="timing", dataset="nmnist", loss="count", seed=3)
     drawn(run, fakes.outcome(run))
     assert len(titles) == len(ALL)

@@ -1,8 +1,11 @@
 """Sweeps: one run and one W&B run per job, failures recorded, the exit code tells."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
-from cli import rows, run_dirs, snnrun, summary, timeless
+from cli import environment, rows, run_dirs, snnrun, summary, timeless
 
 TINY = ("debug=fast",)
 
@@ -22,6 +25,18 @@ def test_three_methods_two_seeds(tmp_path: Path) -> None:
     logs = [path for run in runs for path in (run / "wandb").glob("offline-run-*")]
     assert len({path.name.rsplit("-", 1)[1] for path in logs}) == 6
     assert "6 of 6 jobs finished" in result.stdout
+    for method in ("activation", "timing", "hybrid"):  # the comparison, with two seeds each
+        assert re.search(rf"^{method} +(count|latency) +2 +\d", result.stdout, re.MULTILINE)
+    assert (
+        len(re.findall(r"^(?:timing|hybrid) .* points (?:over|against) activation", result.stdout, re.MULTILINE)) == 2
+    )
+    assert len((runs[0].parent / "comparison.csv").read_text().splitlines()) == 4
+    assert len(list((runs[0].parent / "comparison").glob("*.png"))) == 4
+    by_hand = subprocess.run(
+        [sys.executable, "-m", "snnrun.compare.cli", str(runs[0].parent), "--no-plots"],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert by_hand.stdout.strip() in result.stdout
     # a job of a sweep is the same run as on its own
     snnrun(*TINY, "method=timing", "seed=1", "logger=none", cwd=tmp_path, check=True)
     alone = next(run for run in run_dirs(tmp_path) if not run.parent.name.startswith("sweep_"))
@@ -36,6 +51,10 @@ def test_a_pair_that_cannot_work_fails_alone(tmp_path: Path) -> None:
     assert "cannot learn from loss=count" in first["error"]
     assert second["status"] == "finished"
     assert "1 of 2 jobs finished" in result.stdout
+    assert result.stdout.count("\nfailed: ") == 1
+    assert re.search(
+        r"^failed: \S+/0 \(.*method=timing loss=count\): .*cannot learn from loss=count", result.stdout, re.M
+    )
     assert "Traceback" not in result.stderr
 
 
@@ -65,5 +84,10 @@ def test_finished_jobs_of_the_same_sweep_folder_are_kept(tmp_path: Path) -> None
     snnrun(*arguments, cwd=tmp_path, check=True)
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "mine").glob("*/metrics.jsonl")}
     assert len(stamps) == 2
-    snnrun(*arguments, cwd=tmp_path, check=True)
+    # a comparison that cannot be written costs a warning, not the sweep's exit code
+    (tmp_path / "mine" / "comparison.csv").unlink()
+    (tmp_path / "mine" / "comparison.csv").mkdir()
+    again = snnrun(*arguments, cwd=tmp_path, check=True)
+    assert "snnrun: warning: comparison: mine/comparison.csv cannot be written" in again.stderr
+    assert "2 of 2 jobs finished" in again.stdout
     assert stamps == {path: path.stat().st_mtime_ns for path in stamps}

@@ -11,11 +11,13 @@ import importlib.util
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
-
-import torch
+from typing import TYPE_CHECKING
 
 from snnrun.errors import UserError
 from snnrun.kernels.constants import NeuronConstants, unit_beta
+
+if TYPE_CHECKING:  # comparisons use unit_beta and start fast without torch
+    import torch
 
 KERNELS = ("reference", "cpu", "cuda")
 

@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 
 from snnrun.data.report import Reporter
+from snnrun.figures import BLACK, BLUE, DPI, GREEN, GREY, ORANGE, new_figure, whole_numbers
 from snnrun.observers.base import Outcome, Progress, Raster, Row, RunInfo
 
-# Okabe & Ito's palette: told apart by the colour-blind; line styles and markers tell the same in grey print
-BLUE, ORANGE, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#000000", "#A0A0A0"
-_DPI = 150
 _LAYER_STYLES = ("-", "--", "-.", ":")
 _MOST_CELLS = 20  # classes up to which a confusion matrix has room for its counts
 
@@ -56,7 +54,7 @@ class PlotsObserver:
         path = Path(self.run.run_dir) / "plots" / f"{name}.png"
         try:
             path.parent.mkdir(exist_ok=True)
-            draw().savefig(path, dpi=_DPI)
+            draw().savefig(path, dpi=DPI)
             outcome.plots[name] = path
         except (OSError, ValueError, RuntimeError) as error:
             self.report.note(f"{path.name} could not be drawn ({error})")
@@ -84,7 +82,7 @@ def learning_curves(epochs: Sequence[Row], title: str, best_epoch: int | None = 
     drawn = [(label, lines) for label, lines in panels if _any_finite(epochs, [line[0] for line in lines.values()])]
     columns = min(3, max(1, len(drawn)))
     rows = max(1, -(-len(drawn) // columns))
-    figure = _figure(4.0 * columns, 0.5 + 3.0 * rows, title)
+    figure = new_figure(4.0 * columns, 0.5 + 3.0 * rows, title)
     panes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, (label, lines) in zip(panes, drawn, strict=False):
         for legend, (key, style, color, scale) in lines.items():
@@ -94,7 +92,7 @@ def learning_curves(epochs: Sequence[Row], title: str, best_epoch: int | None = 
             axes.axvline(best_epoch, color=BLACK, linewidth=1, linestyle=":", label=name, zorder=0)
         if label.startswith("gradient") and (_values(epochs, lines) > 0).all():
             axes.set_yscale("log")
-        _epoch_axis(axes.xaxis)
+        whole_numbers(axes.xaxis)
         axes.set(xlabel="epoch", ylabel=label)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize=8)
@@ -109,7 +107,7 @@ def accuracy_spikes(
     """Validation accuracy against spikes per sample, coloured by epoch, with the test result."""
     from matplotlib.colors import Normalize
 
-    figure = _figure(6.4, 4.6, title)
+    figure = new_figure(6.4, 4.6, title)
     axes = figure.subplots()
     y, epoch = 100 * _column(epochs, "val/acc"), _column(epochs, "epoch")
     color = {"c": epoch, "cmap": "cividis", "norm": Normalize(epoch.min(), max(epoch.max(), epoch.min() + 1))}
@@ -133,7 +131,7 @@ def accuracy_spikes(
     axes.grid(alpha=0.3)
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
     if len(epochs) > 1:
-        _epoch_axis(figure.colorbar(points, ax=axes, label="epoch (black ring: best.pt)").ax.yaxis)
+        whole_numbers(figure.colorbar(points, ax=axes, label="epoch (black ring: best.pt)").ax.yaxis)
     return figure
 
 
@@ -141,7 +139,7 @@ def raster(sample: Raster, title: str) -> Any:
     """Spikes of one test sample, a panel per layer, time to the right; what came after the decision is grey."""
     verdict = "no output spike, undecided" if sample.prediction < 0 else f"decided for {sample.prediction}"
     truth = "" if sample.label is None else f", true class {sample.label}"
-    figure = _figure(7.5, 1.2 + 1.6 * len(sample.layers), f"{title}\none test sample: {verdict}{truth}")
+    figure = new_figure(7.5, 1.2 + 1.6 * len(sample.layers), f"{title}\none test sample: {verdict}{truth}")
     panels = figure.subplots(len(sample.layers), 1, sharex=True, squeeze=False)[:, 0]
     decided = sample.decision_step < sample.layers[0][1].shape[0]
     for axes, (name, spikes) in zip(panels, sample.layers, strict=True):
@@ -187,7 +185,7 @@ def confusion(counts: np.ndarray, title: str) -> Any:
     cell = 0.46 if with_counts else 8 / classes
     size = cell * (classes + 1)
     result = f"{right:,} of {total:,} test samples right ({right / max(total, 1):.1%})"
-    figure = _figure(2.0 + max(size, 3.5), 1.2 + max(size, 3.0), f"{title}\n{result}")
+    figure = new_figure(2.0 + max(size, 3.5), 1.2 + max(size, 3.0), f"{title}\n{result}")
     axes = figure.subplots()
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
@@ -202,17 +200,6 @@ def confusion(counts: np.ndarray, title: str) -> Any:
     axes.axvline(classes - 0.5, color=BLACK, linewidth=1)
     axes.set(xlabel="decision (none: no output spike)", ylabel="true class")
     figure.colorbar(image, ax=axes, label="share of the true class (%)", shrink=0.8)
-    return figure
-
-
-def _figure(width: float, height: float, title: str) -> Any:
-    """A figure of its own, in inches; no pyplot, so nothing global is touched."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=11)
     return figure
 
 
@@ -231,12 +218,6 @@ def _curve(axes: Any, epochs: Sequence[Row], key: str, scale: float, **style: An
     # a line through a single point, or one between gaps, would be invisible
     marker = "o" if np.isfinite(y).sum() < 3 else None
     axes.plot(_column(epochs, "epoch"), y, marker=marker, markersize=4, **style)
-
-
-def _epoch_axis(axis: Any) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _column(rows: Sequence[Row], key: str) -> np.ndarray:
