@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, cast
@@ -71,13 +71,21 @@ def _place(hydra: Any, run_dir: Path) -> Iterator[None]:
         yield
         return
     _leave_with_parent()
-    started, line = time.monotonic(), f"job {hydra.job.num}: {' '.join(hydra.overrides.task)}"
+    started, line = time.monotonic(), f"job {hydra.job.num}: {' '.join(map(_brief, hydra.overrides.task))}"
     print(line, flush=True)
     # several jobs on one terminal: each writes to its folder, errors still come to the terminal
     with (run_dir / "console.log").open("a") as file, redirect_stdout(file):
         yield
     seconds, status = time.monotonic() - started, read_summary(run_dir).get("status", "damaged")
     print(f"job {hydra.job.num}: {status} after {seconds:.0f} s", flush=True)
+
+
+def _brief(override: str) -> str:
+    """A number that a search has drawn, to four digits."""
+    key, _, value = override.partition("=")
+    with suppress(ValueError):
+        return f"{key}={float(value):.4g}" if len(value) > 8 else override
+    return override
 
 
 def _keep_to_allocation(launcher: Any) -> None:

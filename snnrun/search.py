@@ -6,9 +6,11 @@ import dataclasses
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from snnrun.config import Config, check, compose_node, to_plain
@@ -89,8 +91,9 @@ def suggest(node: DictConfig, trial: Any) -> None:
     assert isinstance(sources, list)
     own = [source["path"] for source in sources if source["provider"] == "command-line"]
     try:
-        overrides = [f"{key}={value}" for key, value in given.items()]
-        config = check(to_plain(compose_node(overrides, own[0] if own else None)))
+        with _another_composition():
+            node = compose_node([f"{key}={value}" for key, value in given.items()], own[0] if own else None)
+        config = check(to_plain(node))
     except UserError:
         return  # the job itself says what is wrong
     for name, search in searchable(config):
@@ -100,6 +103,16 @@ def suggest(node: DictConfig, trial: Any) -> None:
             trial.suggest_int(name, search.low, search.high, log=search.log)
         else:
             trial.suggest_float(name, search.low, search.high, log=search.log)
+
+
+@contextmanager
+def _another_composition() -> Iterator[None]:
+    """Hydra composes for one application at a time; put the running one aside."""
+    running, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def searchable(config: Config) -> Iterator[tuple[str, Search]]:

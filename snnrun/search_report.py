@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,14 +39,14 @@ def report_search(folder: Path, overrides: Sequence[str], monitor: str, console:
     if not console.is_terminal:
         console.width = 10_000  # a file or pipe has no width at which to break lines
     jobs = _jobs(folder, monitor)
-    solutions = _solutions(folder, jobs)
+    solutions = _solutions(folder, jobs, monitor)
     if not solutions:
         console.print("search: no trial has finished")
         return
     solutions.sort(key=lambda solution: solution.values[0], reverse=higher_is_better(monitor))
     best = solutions[0]
     if len(best.values) == 1:
-        console.print(f"\nsearch: best {_named(monitor, best.values[0])} ({best.job})", markup=False)
+        console.print(f"\nsearch: best {monitor} {_value(monitor, best.values[0])}, job {best.job}", markup=False)
     else:
         console.print(_table(solutions, monitor))
         path = folder / "pareto.png"
@@ -93,7 +94,7 @@ def pareto_plot(points: Sequence[Sequence[float]], solutions: Sequence[Solution]
 def _table(solutions: Sequence[Solution], monitor: str) -> Table:
     keys = list(dict.fromkeys(key for solution in solutions for key in solution.params))
     table = Table(title="Pareto front: higher accuracy costs spikes", title_justify="left", box=None, pad_edge=False)
-    for name in ("job", monitor, SPIKES, *keys):
+    for name in ("job", monitor, SPIKES, *_short_names(keys)):
         table.add_column(name, justify="right", overflow="fold")
     for solution in solutions[:_SHOWN]:
         options = [_short(solution.params.get(key, "-")) for key in keys]
@@ -103,7 +104,7 @@ def _table(solutions: Sequence[Solution], monitor: str) -> Table:
     return table
 
 
-def _solutions(folder: Path, jobs: Mapping[str, tuple[float, float]]) -> list[Solution]:
+def _solutions(folder: Path, jobs: Mapping[str, tuple[float, float]], monitor: str) -> list[Solution]:
     """From the file that the sweeper writes; those that only failed trials are left with are dropped."""
     try:
         results = yaml.safe_load((folder / "optimization_results.yaml").read_text())
@@ -113,12 +114,13 @@ def _solutions(folder: Path, jobs: Mapping[str, tuple[float, float]]) -> list[So
         found = [(entry["params"], entry["values"]) for entry in results["solutions"]]
     else:
         found = [(results["best_params"], [results["best_value"]])]
+    worst = (0.0,) if higher_is_better(monitor) else (WORST, sys.float_info.max)
     finished = []
     for params, values in found:
         names = [job for job, own in jobs.items() if list(own[: len(values)]) == list(values)]
         names = [job for job in names if _has(folder / job, params)] or names
-        if names or values[-1] not in (WORST, 0.0):
-            finished.append(Solution(params, values, names[0] if names else "earlier"))
+        if names or values[0] not in worst:
+            finished.append(Solution(params, values, names[0] if names else "before"))
     return finished
 
 
@@ -143,12 +145,14 @@ def _has(job: Path, params: Mapping[str, Any]) -> bool:
     return all(f"{key}={value}" in overrides for key, value in params.items())
 
 
-def _named(monitor: str, value: float) -> str:
-    return f"{monitor} {_value(monitor, value)}"
-
-
 def _value(monitor: str, value: float) -> str:
     return f"{100 * value:.2f} %" if higher_is_better(monitor) else f"{value:.4g}"
+
+
+def _short_names(keys: Sequence[str]) -> list[str]:
+    """Options without their group, where that leaves them apart."""
+    last = [key.rsplit(".", 1)[-1] for key in keys]
+    return [short if last.count(short) == 1 else key for short, key in zip(last, keys, strict=True)]
 
 
 def _short(value: Any) -> str:
