@@ -48,7 +48,7 @@ def run_job(node: DictConfig) -> float | list[float]:
         raise SystemExit(_stopped[0])
     try:
         with _place(hydra, run_dir):
-            _take_gpu(node, hydra.job.num)
+            take_gpu(node, hydra.job.num)
             _refuse_another_run(node, run_dir)
             value = sweep_job(node)
     except SystemExit as stopped:
@@ -100,7 +100,7 @@ def _keep_to_allocation(launcher: Any) -> None:
             os.environ["CUDA_VISIBLE_DEVICES"] = ours
 
 
-def _take_gpu(node: DictConfig, number: int) -> None:
+def take_gpu(node: DictConfig, number: int) -> None:
     """Give the job its GPU, where the user leaves that open and there are several."""
     trainer = node.get("trainer")
     if not OmegaConf.is_dict(trainer) or trainer.get("device", "auto") != "auto":
