@@ -1,7 +1,9 @@
 """scripts/sweep.yaml: what W&B's agent would run is a command line of ours."""
 
+import os
 import random
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +38,14 @@ def test_the_command_is_ours_and_prints_the_configuration(tmp_path: Path) -> Non
     values = {key: random.Random(0).choice(options) for key, options in draws().items()}
     command = expanded(values)
     assert command[:4] == ["/usr/bin/env", "python", "-m", "snnrun"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where the agent itself would run
     result = subprocess.run(
-        [*command, "--cfg", "job"], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120
+        [*command, "--cfg", "job"],
+        cwd=tmp_path,
+        env=environment(PATH=path),
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert result.returncode == 0, result.stderr
     config = yaml.safe_load(result.stdout)
