@@ -1,13 +1,12 @@
 """Launchers: jobs in other processes leave the same as in one, and the sweep is stopped and reported as a whole."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from cli import environment, rows, run_dirs, snnrun, summary, timeless
@@ -17,56 +16,73 @@ from snnrun.children import descendants
 from snnrun.config import compose_node
 
 TINY = ("debug=fast", "seed=0,1")
-FAILS = ("debug=fast", "method=timing,hybrid", "loss=count")  # the first pair cannot work
-WORKERS = ("dataset.workers=1",)
 
 
-def wandb_runs(runs: list[Path]) -> list[dict[str, Any]]:
-    """The one W&B run of each folder, read back from disk."""
-    return [record for run in runs for record in records(run, "run")]
+class Swept(NamedTuple):
+    """A sweep of four jobs with data workers, two at a time, of which the first two cannot work."""
+
+    launcher: str
+    result: "subprocess.CompletedProcess[str]"
+    cwd: Path
+    runs: list[Path]
+    summaries: list[dict[str, Any]]
 
 
-@pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.slow)])
-def test_jobs_with_data_workers_leave_what_a_job_on_its_own_leaves(launcher: str, tmp_path: Path) -> None:
-    arguments = (*TINY, *WORKERS, "trainer.epochs=2", "method=timing,hybrid")
-    result = snnrun("-m", *arguments, f"hydra/launcher={launcher}", cwd=tmp_path, check=True)
-    runs = run_dirs(tmp_path)
-    contents = [summary(run) for run in runs]
-    assert [(content["method"], content["seed"]) for content in contents] == [
-        (method, seed) for method in ("timing", "hybrid") for seed in (0, 1)
-    ]
-    (group,) = {content["group"] for content in contents}
-    assert group == runs[0].parent.name
-    logged = wandb_runs(runs)
-    assert len({record["run_id"] for record in logged}) == len(logged) == 4
-    assert {record["run_group"] for record in logged} == {group}
-    assert "4 of 4 jobs finished" in result.stdout
-    assert result.stderr == ""
-    # equal to the bit for equal threads
-    (threads,) = {content["threads"] for content in contents}
-    assert threads == 1
-    alone = ("debug=fast", "trainer.epochs=2", "method=hybrid", "seed=1", "logger=none", f"trainer.threads={threads}")
-    snnrun(*alone, "hydra.run.dir=alone", cwd=tmp_path, check=True)
-    assert [timeless(row) for row in rows(tmp_path / "alone")] == [timeless(row) for row in rows(runs[3])]
+@pytest.fixture(scope="module", params=["joblib", pytest.param("submitit_local", marks=pytest.mark.slow)])
+def swept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    cwd = tmp_path_factory.mktemp(request.param)
+    options = ["debug=fast", "trainer.epochs=2", "dataset.workers=1", "loss=count", "method=timing,hybrid", "seed=0,1"]
+    if request.param == "joblib":
+        options.append("hydra.launcher.n_jobs=2")  # both workers run two jobs
+    result = snnrun("-m", *options, f"hydra/launcher={request.param}", "hydra.sweep.dir=mine", cwd=cwd)
+    runs = [cwd / "mine" / str(number) for number in range(4)]
+    return Swept(request.param, result, cwd, runs, [summary(run) for run in runs])
 
 
-@pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.slow)])
-def test_a_job_that_fails_is_recorded_and_the_others_go_on(launcher: str, tmp_path: Path) -> None:
-    # one worker process for both jobs: a run that failed must not swallow the next one
-    options = ("hydra.launcher.n_jobs=2", "seed=0,1") if launcher == "joblib" else ()
-    result = snnrun("-m", *FAILS, f"hydra/launcher={launcher}", *options, cwd=tmp_path)
+def test_a_job_that_fails_is_recorded_and_the_others_go_on(swept: Swept) -> None:
+    result = swept.result
     assert result.returncode == 2, result.stderr
-    contents = [summary(run) for run in run_dirs(tmp_path)]
-    half = len(contents) // 2
-    assert [content["status"] for content in contents] == ["failed"] * half + ["finished"] * half
-    assert all("cannot learn from loss=count" in content["error"] for content in contents[:half])
-    logged = wandb_runs(run_dirs(tmp_path)[half:])
-    assert len({record["run_id"] for record in logged}) == len(logged) == half
-    assert f"{half} of {2 * half} jobs finished" in result.stdout
-    told = result.stderr if launcher == "joblib" else result.stdout
+    assert [content["status"] for content in swept.summaries] == ["failed", "failed", "finished", "finished"]
+    assert all("cannot learn from loss=count" in content["error"] for content in swept.summaries[:2])
+    assert "2 of 4 jobs finished" in result.stdout
+    told = result.stderr if swept.launcher == "joblib" else result.stdout
     assert "method=timing cannot learn from loss=count" in told
-    assert (".submitit" if launcher == "submitit_local" else "console.log") in result.stdout.splitlines()[-1]
+    assert (".submitit" if swept.launcher == "submitit_local" else "console.log") in result.stdout.splitlines()[-1]
     assert "Traceback" not in result.stderr
+    assert "Warning" not in result.stderr
+
+
+def test_one_wandb_run_per_job_in_one_group_in_workers_that_failed_before(swept: Swept) -> None:
+    logged = [record for run in swept.runs[2:] for record in records(run, "run")]
+    assert len({record["run_id"] for record in logged}) == len(logged) == 2
+    assert {record["run_group"] for record in logged} == {"mine"}
+    assert {content["group"] for content in swept.summaries} == {"mine"}
+
+
+def test_a_job_leaves_what_it_leaves_on_its_own_to_the_bit(swept: Swept) -> None:
+    job = swept.summaries[3]
+    assert (job["method"], job["seed"], job["threads"]) == ("hybrid", 1, max(1, _cores() // 2) if _joblib(swept) else 1)
+    options = ("debug=fast", "trainer.epochs=2", "loss=count", "method=hybrid", "seed=1", "logger=none")
+    snnrun(*options, f"trainer.threads={job['threads']}", "hydra.run.dir=alone", cwd=swept.cwd, check=True)
+    assert [timeless(row) for row in rows(swept.cwd / "alone")] == [timeless(row) for row in rows(swept.runs[3])]
+
+
+def test_a_sweep_folder_of_other_options_is_refused(swept: Swept) -> None:
+    before = (swept.runs[2] / "summary.json").read_text()
+    options = ("debug=fast", "logger=none", "method=hybrid", "seed=7", "hydra.sweep.dir=mine")
+    result = snnrun("-m", *options, "hydra.sweep.subdir=2", cwd=swept.cwd)
+    assert result.returncode == 2
+    (line,) = result.stderr.strip().splitlines()
+    assert "holds a finished run with other options" in line
+    assert (swept.runs[2] / "summary.json").read_text() == before
+
+
+def _joblib(swept: Swept) -> bool:
+    return swept.launcher == "joblib"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 @pytest.mark.slow
@@ -74,9 +90,8 @@ def test_threads_are_shared_out_unless_set(tmp_path: Path) -> None:
     sweep = ("-m", *TINY, "logger=none", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     snnrun(*sweep, "hydra.sweep.dir=shared", cwd=tmp_path, check=True)
     snnrun(*sweep, "trainer.threads=3", "hydra.sweep.dir=set", cwd=tmp_path, check=True)
-    cores = len(os.sched_getaffinity(0))
     taken = {path.parent.parent.name: summary(path.parent)["threads"] for path in tmp_path.glob("*/*/summary.json")}
-    assert taken == {"shared": max(1, cores // 2), "set": 3}
+    assert taken == {"shared": max(1, _cores() // 2), "set": 3}
 
 
 @pytest.mark.slow
@@ -204,14 +219,3 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def test_a_sweep_folder_of_other_options_is_refused(tmp_path: Path) -> None:
-    sweep = ("-m", "debug=fast", "logger=none", "hydra.sweep.dir=mine")
-    snnrun(*sweep, "seed=0", cwd=tmp_path, check=True)
-    before = json.loads((tmp_path / "mine" / "0" / "summary.json").read_text())
-    result = snnrun(*sweep, "seed=5", cwd=tmp_path)
-    assert result.returncode == 2
-    (line,) = result.stderr.strip().splitlines()
-    assert "holds a finished run with other options" in line
-    assert json.loads((tmp_path / "mine" / "0" / "summary.json").read_text()) == before
