@@ -26,9 +26,9 @@ from snnrun.sweep import read_summary, sweep_job
 
 _GRACE_S = 30.0  # how long an orphan may take to save
 _OURS = "SNNRUN_SWEEP_GPUS"  # CUDA_VISIBLE_DEVICES of the command, for jobs whose launcher hides it
-_HERE = ("device", "threads", "kernel", "eval_batch_size")  # of trainer: they choose a machine, not a result
+_HERE = ("device", "threads")  # of trainer: another launcher may choose others
 
-_stopped: list[int] = []  # exit codes of jobs of this process that were told to stop
+_stopped: list[int] = []  # exit codes of this worker's jobs that were told to stop
 
 open_groups()  # a worker composes its job's config before it runs the job
 
@@ -52,7 +52,8 @@ def run_job(node: DictConfig) -> float | list[float]:
             _refuse_another_run(node, run_dir)
             value = sweep_job(node)
     except SystemExit as stopped:
-        _stopped.append(stopped.code if isinstance(stopped.code, int) else 1)
+        if parent_process() is not None:
+            _stopped.append(stopped.code if isinstance(stopped.code, int) else 1)
         raise
     return objectives(hydra, read_summary(run_dir), value)
 

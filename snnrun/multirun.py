@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from snnrun.children import stopping
 from snnrun.jobs import hand_on_gpus
@@ -35,7 +36,7 @@ def run_sweep(sweep: Sweep, overrides: Sequence[str], launch: Callable[[], int])
     """
     folder, launcher = sweep.folder, str(sweep.node.hydra.launcher._target_)
     hand_on_gpus()
-    outputs = _outputs(launcher, folder)
+    outputs = _outputs(sweep.node.hydra.launcher, folder)
     if outputs:
         print(f"sweep: jobs write to {outputs}", flush=True)
     with stopping(folder, launcher):
@@ -59,8 +60,9 @@ def quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _outputs(launcher: str, folder: Path) -> str:
+def _outputs(launcher: Any, folder: Path) -> str:
     """Where jobs write that do not write to this terminal."""
-    if "submitit" in launcher:
+    if "submitit" in launcher._target_:
         return f"{folder}/.submitit/*/*_log.out and *_log.err"
-    return f"{folder}/*/console.log" if launcher.endswith("JoblibLauncher") else ""
+    in_workers = launcher._target_.endswith("JoblibLauncher") and launcher.n_jobs != 1
+    return f"{folder}/*/console.log" if in_workers else ""
