@@ -18,9 +18,11 @@ from snnrun import __version__
 from snnrun.config import check, compose_node, conf_dir, open_groups, to_plain
 from snnrun.errors import Interrupted, UserError
 from snnrun.experiment import Run
+from snnrun.jobs import run_job
+from snnrun.multirun import quoted, run_sweep, sweep_overrides
 from snnrun.stop import Stop
 from snnrun.stored import compose_test, parse_overrides
-from snnrun.sweep import check_sweep, exit_code, read_summary, sweep_job
+from snnrun.sweep import check_sweep, read_summary
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,11 +49,13 @@ def _dispatch(argv: list[str]) -> int:
     if options.help or options.hydra_help or options.info or options.shell_completion:
         return _hydra(argv, lambda node: None)
     if options.multirun and not options.cfg:
-        folder = check_sweep(options.overrides, options.config_dir)
-        _make_folder(Path(folder))
-        code = _hydra([*argv, f"hydra.sweep.dir={_quoted(folder)}"], sweep_job)
-        return code or exit_code(Path(folder))
+        sweep = check_sweep(options.overrides, options.config_dir)
+        added = sweep_overrides(sweep, options.overrides)
+        _make_folder(sweep.folder)
+        return run_sweep(sweep, options.overrides, lambda: _hydra([*argv, *added], run_job))
     for override in parsed:
+        if override.key_or_group == "hparams_search" and override.value() is not None and not options.multirun:
+            raise UserError(f"{override.input_line} searches over many runs", "Add -m")
         if override.is_sweep_override():
             raise UserError(
                 f"{override.input_line} gives several values", "Add -m to sweep over them, or write [A,B] for a list"
@@ -67,7 +71,7 @@ def _dispatch(argv: list[str]) -> int:
         return 0
     folder = str(node.hydra.run.dir)
     _make_folder(Path(folder))
-    return _single([*argv, f"hydra.run.dir={_quoted(folder)}"])  # composed anew, its time stamp would be another
+    return _single([*argv, f"hydra.run.dir={quoted(folder)}"])  # composed anew, its time stamp would be another
 
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -146,10 +150,6 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder} cannot be made ({error.strerror})", "Choose another hydra.run.dir") from None
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import importlib
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from snnrun import kernels, registry
 from snnrun.credentials import refuse_secrets
 from snnrun.data import Dataset
 from snnrun.errors import PairError, UserError
+from snnrun.extras import missing_choice
 from snnrun.losses import Loss
 from snnrun.methods import Method
 from snnrun.metrics import metric_keys
@@ -109,6 +111,8 @@ def compose_node(overrides: Sequence[str], config_dir: str | None = None) -> Dic
 
 def open_groups() -> None:
     """Register the node that lets options of a component be set although its yaml does not list them."""
+    # our launcher configs have the names of their plugins' schemas and are held against them: wanted, but deprecated
+    warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
     groups = {group: OmegaConf.create({}, flags={"struct": False}) for group in (*registry.GROUPS, "trainer")}
     ConfigStore.instance().store(name="open_groups", node=OmegaConf.create(groups))
 
@@ -303,6 +307,9 @@ def _missing_config(error: MissingConfigException) -> UserError:
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     if not group:
         return UserError(_first_sentence(error))
+    missing = missing_choice(group, name)
+    if missing is not None:
+        return missing
     choices = ", ".join(error.options or ()) or "none"
     return UserError(f"{group}={name} does not exist", f"Choose from: {choices}")
 
@@ -323,7 +330,7 @@ def _lines(text: str) -> Iterator[str]:
 
 def _hint_for(overrides: Sequence[str]) -> str:
     own = (field.name for field in dataclasses.fields(RunOptions))
-    roots = sorted({*own, *registry.GROUPS, "trainer", "experiment", "debug"})
+    roots = sorted({*own, *registry.GROUPS, "trainer", "experiment", "debug", "hparams_search"})
     unknown = [key for override in overrides if (key := override.lstrip("+~").split("=")[0].split(".")[0]) not in roots]
     unknown = [key for key in unknown if key.split("/")[0] != "hydra"]
     if not unknown:

@@ -84,6 +84,8 @@ class Run:
         self.threads = config.trainer.threads or available_cores()
         torch.set_num_threads(self.threads)
         self.device = config.trainer.torch_device()
+        if self.device.index is not None:
+            torch.cuda.set_device(self.device)  # Triton launches kernels on the current GPU
         # on GPUs: convolutions in full float32, the same every time, or spikes near the threshold flip
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from snnrun.errors import UserError
 
@@ -20,6 +20,14 @@ Component = TypeVar("Component", bound=type)
 _components: dict[str, dict[str, type]] = {group: {} for group in GROUPS}
 
 
+class Search(NamedTuple):
+    """The range in which a search draws values of an option: whole numbers if both ends are, evenly on a log scale."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
 def param(
     default: Any,
     *,
@@ -28,9 +36,10 @@ def param(
     lt: float | None = None,
     le: float | None = None,
     choices: Sequence[Any] | None = None,
+    search: Search | None = None,
 ) -> Any:
-    """A dataclass field with a default and the range that user values must keep (None always passes)."""
-    limits = {"gt": gt, "ge": ge, "lt": lt, "le": le, "choices": choices}
+    """A dataclass field: default, range that user values must keep (None always passes), range to search in."""
+    limits = {"gt": gt, "ge": ge, "lt": lt, "le": le, "choices": choices, "search": search}
     metadata = {name: limit for name, limit in limits.items() if limit is not None}
     if isinstance(default, list | dict):
         kind, content = type(default), default

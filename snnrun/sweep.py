@@ -5,37 +5,55 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import IntervalSweep
 from omegaconf import DictConfig
 
-from snnrun.config import check, compose_node, to_plain
+from snnrun.config import Config, check, compose_node, to_plain
 from snnrun.errors import Interrupted, PairError, UserError
 from snnrun.experiment import Run, score
+from snnrun.extras import check_installed
 from snnrun.observers import write_summary
 from snnrun.stop import Stop
 from snnrun.stored import parse_overrides
 
 
-def check_sweep(overrides: Sequence[str], config_dir: str | None) -> str:
-    """Try every swept value once, the other options at their first value; returns the sweep's folder.
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep that can begin.
+
+    Attributes:
+        node: its config with ``hydra``, everything that is swept at its first value.
+        config: the same, checked; None where these first values are a pair that cannot work.
+    """
+
+    folder: Path
+    node: DictConfig
+    config: Config | None
+
+
+def check_sweep(overrides: Sequence[str], config_dir: str | None) -> Sweep:
+    """Try every swept value once, the other options at their first value; of an interval, both ends.
 
     Raises:
-        UserError: an option that no job could use. Pairs that cannot work are left to their jobs.
+        UserError: an option that no job could use, a launcher or sweeper that is not installed. Pairs that cannot work
+            are left to their jobs.
     """
-    folder = ""
-    for candidate in _one_at_a_time(overrides):
-        node = compose_node(candidate, config_dir)
-        folder = folder or str(node.hydra.sweep.dir)
-        try:
-            mode = check(to_plain(node)).options.mode
-        except PairError:
-            continue
-        if mode == "test":
+    first: Sweep | None = None
+    for candidate in _one_at_a_time(_with_sweeper_params(overrides, config_dir)):
+        node, config = compose_node(candidate, config_dir), None
+        with suppress(PairError):
+            config = check(to_plain(node))
+        if config is not None and config.options.mode == "test":
             raise UserError("mode=test evaluates one checkpoint and cannot be swept", "Leave -m out")
-    return folder
+        first = first or Sweep(Path(str(node.hydra.sweep.dir)), node, config)
+    assert first is not None
+    return first
 
 
 def sweep_job(node: DictConfig) -> float:
@@ -90,6 +108,25 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def _with_sweeper_params(overrides: Sequence[str], config_dir: str | None) -> list[str]:
+    """The overrides and those that ``hydra.sweeper.params`` adds to them, in the order in which the last one wins."""
+    node = compose_node(next(_one_at_a_time(overrides)), config_dir)
+    _check_plugins(node)
+    params = node.hydra.sweeper.get("params") or {}
+    given = {override.get_key_element() for override in parse_overrides(overrides)}
+    added = [f"{key}={value}" for key, value in params.items() if key not in given]
+    continuous = [o for o in parse_overrides([*added, *overrides]) if o.is_interval_sweep()]
+    if continuous and str(node.hydra.sweeper._target_).endswith(".BasicSweeper"):
+        raise UserError(f"{continuous[0].input_line} has no end of values", "Add hparams_search=optuna to search in it")
+    return [*added, *overrides]
+
+
+def _check_plugins(node: DictConfig) -> None:
+    for part in ("launcher", "sweeper"):
+        choice = node.hydra.runtime.choices[f"hydra/{part}"]
+        check_installed(f"hydra/{part}={choice}", str(node.hydra[part]._target_))
+
+
 def _one_at_a_time(overrides: Sequence[str]) -> Iterator[list[str]]:
     fixed: list[str] = []
     swept: list[list[str]] = []
@@ -99,7 +136,9 @@ def _one_at_a_time(overrides: Sequence[str]) -> Iterator[list[str]]:
         elif override.is_discrete_sweep():
             key = override.get_key_element()
             swept.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-        # a continuous interval is its sweeper's to draw from
+        elif override.is_interval_sweep():
+            interval = cast(IntervalSweep, override.value())
+            swept.append([f"{override.get_key_element()}={end}" for end in (interval.start, interval.end)])
     first = [values[0] for values in swept]
     yield [*fixed, *first]
     for index, values in enumerate(swept):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snnrun.losses.base import Loss, Targets
-from snnrun.registry import param, register
+from snnrun.registry import Search, param, register
 from snnrun.snn.spikes import Spikes
 
 
@@ -19,7 +19,7 @@ class Count(Loss):
 
     channels = frozenset({"activation"})
 
-    true_count: float = param(1.0, ge=0)
+    true_count: float = param(1.0, ge=0, search=Search(1, 10))
     false_count: float = param(0.0, ge=0)
 
     def __call__(self, output: Spikes, targets: Targets) -> Tensor:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snnrun.losses.base import Loss, Targets
-from snnrun.registry import param, register
+from snnrun.registry import Search, param, register
 from snnrun.snn.spikes import Spikes, first_spike_time
 
 
@@ -24,8 +24,8 @@ class Latency(Loss):
     channels = frozenset({"timing"})
     decision = "first"
 
-    beta: float = param(1 / 6, gt=0)
-    lambda_nospike: float = param(0.1, ge=0)
+    beta: float = param(1 / 6, gt=0, search=Search(0.05, 0.5, log=True))
+    lambda_nospike: float = param(0.1, ge=0, search=Search(0.03, 3.0, log=True))
 
     def __call__(self, output: Spikes, targets: Targets) -> Tensor:
         assert targets.label is not None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snnrun.losses.base import Loss, Targets
-from snnrun.registry import param, register
+from snnrun.registry import Search, param, register
 from snnrun.snn.spikes import Spikes
 
 _CUT = 1e-6  # the exponential kernel ends below this value
@@ -28,8 +28,8 @@ class SpikeTrain(Loss):
     channels = frozenset({"activation", "timing"})
     needs_labels = False
 
-    alpha: float = param(0.9, gt=0, lt=1)
-    period: int = param(10, ge=1)
+    alpha: float = param(0.9, gt=0, lt=1, search=Search(0.7, 0.98))
+    period: int = param(10, ge=1, search=Search(5, 20))
     extension: int = param(200, ge=0)  # steps after the window over which filtered trains still differ
 
     def __call__(self, output: Spikes, targets: Targets) -> Tensor:

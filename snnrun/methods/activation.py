@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from snnrun.methods.base import Method
-from snnrun.registry import param, register
+from snnrun.registry import Search, param, register
 
 
 def surrogate_derivative(v: Tensor, scale: float, sharpness: float) -> Tensor:
@@ -21,7 +21,7 @@ class Activation(Method):
     """g = sigma'(V) gS: spikes appear and vanish, they do not move."""
 
     surrogate_scale: float = param(1.0, gt=0)
-    surrogate_sharpness: float = param(3.0, gt=0)
+    surrogate_sharpness: float = param(3.0, gt=0, search=Search(1.0, 10.0, log=True))
 
     @property
     def channels(self) -> frozenset[str]:

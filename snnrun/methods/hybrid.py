@@ -9,7 +9,7 @@ from torch import Tensor
 from snnrun.methods.activation import surrogate_derivative
 from snnrun.methods.base import Method
 from snnrun.methods.timing import spike_time_gradient
-from snnrun.registry import param, register
+from snnrun.registry import Search, param, register
 
 
 @register("method", "hybrid")
@@ -17,10 +17,10 @@ from snnrun.registry import param, register
 class Hybrid(Method):
     """g = lambda_act sigma'(V) gS + lambda_tim (-gT / slope at spikes)."""
 
-    lambda_act: float = param(1.0, ge=0)
+    lambda_act: float = param(1.0, ge=0, search=Search(0.1, 10.0, log=True))
     lambda_tim: float = param(1.0, ge=0)
     surrogate_scale: float = param(1.0, gt=0)
-    surrogate_sharpness: float = param(3.0, gt=0)
+    surrogate_sharpness: float = param(3.0, gt=0, search=Search(1.0, 10.0, log=True))
 
     @property
     def channels(self) -> frozenset[str]:

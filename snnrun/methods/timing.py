@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from snnrun.methods.base import DenseActivity, Method
-from snnrun.registry import param, register
+from snnrun.registry import Search, param, register
 
 
 def spike_time_gradient(gt: Tensor, s: Tensor, slope: Tensor) -> Tensor:
@@ -20,7 +20,7 @@ def spike_time_gradient(gt: Tensor, s: Tensor, slope: Tensor) -> Tensor:
 class Timing(Method):
     """g = -gT / slope at spikes. No gradient can create a spike, hence the no-spike remedy on silent neurons."""
 
-    penalty: float = param(100.0, ge=0)
+    penalty: float = param(100.0, ge=0, search=Search(1.0, 1000.0, log=True))
 
     @property
     def channels(self) -> frozenset[str]:
