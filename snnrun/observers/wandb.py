@@ -127,6 +127,8 @@ def _init(options: WandbLogger, run: RunInfo, mode: Literal["online", "offline"]
         tags=[run.method, run.dataset, run.loss],
         config=dict(run.config),
         mode=mode,
+        id=run.run_id,
+        resume=None if run.resumed_at is None else "allow",  # the same run goes on
         reinit="create_new",  # a second init in one process would otherwise return the first run
         settings=wandb.Settings(
             silent=True,
