@@ -88,7 +88,7 @@ def read_state(run_dir: Path) -> dict[str, Any]:
         raise UserError(f"resume={run_dir} is not a folder", "Name the folder of a run, outputs/EXPERIMENT/RUN")
     refuse_running(run_dir)
     if not (run_dir / LAST).exists():
-        raise UserError(f"{run_dir} holds no checkpoint, its run ended before the first step", "Start it anew")
+        raise UserError(f"{run_dir} holds no checkpoint, no run came to its first step there", "Start it anew")
     return checkpoint.load(run_dir / LAST)
 
 

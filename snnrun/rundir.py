@@ -72,12 +72,13 @@ def any_refused(sweep_dir: Path) -> bool:
 
 
 def claim(folder: Path) -> None:
-    """Make the folder of a new run, or of a sweep.
+    """Make the folder of a new run, or of a sweep; what a run left that did not come to its first step is removed.
 
     Raises:
         UserError: it cannot be made, or holds a run already.
     """
-    if there := status(folder):
+    there = status(folder)
+    if there and not (there in ("failed", "interrupted") and not (folder / LAST).exists()):
         a = "an" if there[0] in "aeiou" else "a"
         hint = f"Go on with it by resume={folder}, or choose" if there == "interrupted" else "Choose"
         raise UserError(f"{folder} holds {a} {there} run", f"{hint} another hydra.run.dir")
@@ -87,6 +88,8 @@ def claim(folder: Path) -> None:
     if not existing.is_dir():
         raise UserError(f"{folder} cannot be made: {existing} is a file", "Choose another hydra.run.dir")
     try:
+        if there:
+            clear(folder)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder} cannot be made ({error.strerror})", "Choose another hydra.run.dir") from None

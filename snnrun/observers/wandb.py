@@ -71,7 +71,9 @@ class WandbObserver:
             if value is not None
         }
         self._with_run(lambda: self.run.summary.update(summary))
-        sync = f"wandb sync {shlex.quote(os.path.relpath(Path(self.run.dir).parent))}"
+        # a run that was interrupted and went on offline has a folder for each part
+        parts = sorted(Path(self.run.dir).parent.parent.glob(f"*-{self.run.id}"))
+        sync = " ".join(("wandb sync", *(shlex.quote(os.path.relpath(part)) for part in parts)))
         url = None if self.run.offline else self.run.url
         exit_code = int(outcome.summary["status"] != "finished")
         self._with_run(lambda: self.run.finish(exit_code=exit_code), "W&B has not received all of this run")
