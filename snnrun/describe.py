@@ -56,7 +56,10 @@ def data_summary(data: Data, config: Config) -> dict[str, Any]:
 def kept_summary(previous: Mapping[str, Any]) -> dict[str, Any]:
     """What a resumed run keeps of its summary.json until it knows better."""
     kept = ("started", "epochs", "time", "val", "best_epoch", "monitor")
-    return {key: previous[key] for key in kept if key in previous} | {"resumed": previous.get("resumed", 0) + 1}
+    found = {key: previous[key] for key in kept if key in previous}
+    # a process that could not say how it ended could not close its files either
+    cut_off = previous.get("status") == "running" or bool(previous.get("cut_off"))
+    return found | {"resumed": previous.get("resumed", 0) + 1, "cut_off": cut_off}
 
 
 def run_info(
@@ -93,6 +96,7 @@ def run_info(
         run_id=None if trainer is None else str(trainer.run_facts["run_id"]),
         resumed_at=None if trainer is None else trainer.resumed_at,
         past=() if trainer is None else trainer.past,
+        cut_off=bool(summary.get("cut_off")),
     )
 
 

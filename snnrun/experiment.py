@@ -96,16 +96,18 @@ class Run:
             network, first = self._network()
         self.summary["params"] = sum(parameter.numel() for parameter in network.parameters())
         layers = describe.layer_infos(network, first)
-        self.observers = build_observers(config.logger, self.console)
+        observers = build_observers(config.logger, self.console)
         if self.testing:
             assert self.checkpoint is not None
-            self.observers.start(describe.run_info(config, self.summary, self.run_dir, self.data, layers))
+            self.observers = observers
+            observers.start(describe.run_info(config, self.summary, self.run_dir, self.data, layers))
             self._test(network, self.checkpoint)
             return
-        trainer = self._trainer(network)
+        trainer = self._trainer(network, observers)
         info = describe.run_info(config, self.summary, self.run_dir, self.data, layers, trainer)
-        self.begun = True
-        self.observers.start(info)
+        self.begun, self.observers = True, observers
+        observers.start(info)
+        self.summary.pop("cut_off", None)  # they have seen to it
         self._train(trainer)
 
     def _threads(self) -> int:
@@ -144,9 +146,8 @@ class Run:
         with torch.no_grad():
             return network, network(batch.spikes)
 
-    def _trainer(self, network: Network) -> Trainer:
+    def _trainer(self, network: Network, observers: Observers) -> Trainer:
         config = self.config
-        assert self.observers is not None
         run_id = secrets.token_hex(4) if self.state is None else str(self.state["run_id"])
         trainer = Trainer(
             network=network,
@@ -159,7 +160,7 @@ class Run:
             workers=config.dataset.workers,
             stored_config=config.to_dict(),
             run_facts={"run_id": run_id, "threads": self.threads, "data": self.data.hash},
-            observer=self.observers,
+            observer=observers,
             run_dir=self.run_dir,
             device=self.device,
             stop=self.stop,

@@ -35,6 +35,7 @@ class RunInfo:
         run_id: the same before and after an interruption; W&B's id of the run.
         resumed_at: step at which the run goes on after an interruption; None: it begins.
         past: rows that were told before the interruption, and are not told again.
+        cut_off: whether the process before was killed, and could not close what it wrote.
     """
 
     run_dir: Path
@@ -61,6 +62,7 @@ class RunInfo:
     run_id: str | None = None
     resumed_at: int | None = None
     past: Sequence[Row] = ()
+    cut_off: bool = False
 
 
 class Progress(NamedTuple):

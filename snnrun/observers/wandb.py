@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +54,14 @@ class WandbObserver:
                 lambda: _init(self.options, run, "online"), "W&B cannot be reached, logging offline"
             )
         if self.run is None:
+            lost = run.cut_off and _remove_unsynced(run)
             self.run = self._guarded(lambda: _init(self.options, run, "offline"), "W&B cannot log, going on without it")
+            first = 0 if lost else math.inf
+        else:
+            first = self.run.step
+        for row in run.past:
+            if row["step"] is not None and row["step"] >= first:
+                self.row(row)
 
     def step(self, progress: Progress) -> None:
         pass
@@ -106,6 +115,20 @@ class WandbObserver:
             if drop:
                 self.run = None
             return None
+
+
+def _remove_unsynced(run: RunInfo) -> bool:
+    """Take back what a killed process left of this run on disk only; returns whether that is all there was.
+
+    W&B writes its file in blocks of 32 KiB, so that the rows since the last one are lost. Of a run that is in part with
+    the service already, nothing is taken back.
+    """
+    folder, parts = Path(run.run_dir) / "wandb", f"offline-run-*-{run.run_id}"
+    if list(folder.glob(f"{parts}/*.synced")):
+        return False
+    for part in folder.glob(parts):
+        shutil.rmtree(part, ignore_errors=True)
+    return True
 
 
 def _login() -> bool:
