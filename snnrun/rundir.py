@@ -142,7 +142,7 @@ def _is_alive(summary: Mapping[str, Any]) -> bool:
         pass  # somebody else's process
     # the number may have gone to another process since
     started = _started(pid)
-    return started is None or summary.get("pid_started") in (None, started)
+    return started is None or (started >= 0 and summary.get("pid_started") in (None, started))
 
 
 def _started(pid: int) -> int | None:

@@ -141,12 +141,12 @@ def test_checkpoints_that_do_not_fit(finished: Path, capsys: Any, tmp_path: Path
         ({"version": 1}, "has version 1, this snnrun reads version 2"),
         ({"network": other}, "stages.1.bias is (3,) there and (256,) here"),
         ({"train": half}, "norms is missing"),
-        ({"train": good["train"] | {"rows": []}}, "rows and epoch do not agree"),
+        ({"train": good["train"] | {"rows": [{}, {}, {}]}}, "rows and epoch do not agree"),
         ({"train": 7}, "not whole"),
         ({"optimizer": {}}, "not whole"),
         ({"optimizer": good["optimizer"] | {"state": moments}}, "optimizer's state is of another network"),
         ({"random": {"cpu": torch.zeros(3, dtype=torch.uint8), "cuda": None}}, "not whole"),
-        ({"threads": -1}, "threads is -1"),
+        ({"threads": -1, "config": {"trainer": good["config"]["trainer"] | {"threads": None}}}, "threads is -1"),
         ({"data": "another"}, "the data are not those that the run was trained on"),
         ({"config": {"experiment_name": "${oc.env:HOME}"}}, "is refused"),
         ({"config": {"hydra": {"run": {"dir": "/tmp/x"}}}}, "is refused"),
@@ -233,8 +233,7 @@ def test_a_run_at_work_is_left_alone(finished: Path, tmp_path: Path, capsys: Any
 
 def test_who_is_at_work(tmp_path: Path) -> None:
     """A run that says running does so if its process is there, not just any of that number; elsewhere, nobody knows."""
-    sleeper = subprocess.Popen(["sleep", "60"])
-    ended = subprocess.Popen(["true"])
+    sleeper, ended = subprocess.Popen(["sleep", "60"]), subprocess.Popen(["true"])
     while Path(f"/proc/{ended.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
         time.sleep(0.01)  # dead, but not yet waited for
     host = os.uname().nodename
