@@ -71,17 +71,21 @@ def test_a_full_disk(disk: Path, tmp_path: Path) -> None:
     assert summary(run_dir)["status"] == "finished"
 
 
-def test_a_disk_that_becomes_read_only(disk: Path) -> None:
+def test_a_disk_that_has_become_read_only(disk: Path, tmp_path: Path) -> None:
+    """As disks do after an error; Linux refuses it to us while a run has its log open, so the run is resumed on it."""
     run_dir = disk / "run"
     process = started(run_dir, "logger=none")
-    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=False)
-    lazily = subprocess.run(["touch", str(disk / "probe")], capture_output=True)
-    if lazily.returncode == 0:
-        process.kill()
-        process.communicate(timeout=60)
-        pytest.skip("a file system in use cannot be made read-only here")
-    assert "Read-only file system" in ended(process)
+    process.kill()
+    process.communicate(timeout=60)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    again, anew = snnrun(f"resume={run_dir}", cwd=tmp_path), snnrun(f"hydra.run.dir={disk}/other", cwd=tmp_path)
+    for result in (again, anew):
+        assert result.returncode == 2
+        (line,) = result.stderr.strip().splitlines()
+        assert line.startswith("snnrun: error: ")
+        assert "Read-only file system" in line
     assert checkpoint.load(run_dir / LAST)["step"] > 0
+    assert status(run_dir) == "interrupted"
 
 
 def test_a_folder_that_is_deleted_under_the_run(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Signals that a launcher listens for: the run is saved at the end of its step, then the launcher's handler has its say."""
+"""Signals that a launcher listens for: the run is saved at the end of its step, then the launcher decides."""
 
 import signal
 import subprocess

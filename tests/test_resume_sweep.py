@@ -36,7 +36,7 @@ def test_a_killed_sweep_goes_on(tmp_path: Path) -> None:
 
 
 def test_what_a_sweep_finds_in_its_folders(tmp_path: Path) -> None:
-    """Failed and barely begun jobs begin anew; a foreign run and one at work are left alone, and the exit code says so."""
+    """Failed and barely begun jobs begin anew; a foreign run and one at work are left alone, which is an error."""
     arguments = ("debug=fast", "logger=none", "trainer.threads=1", "hydra.sweep.dir=mine")
     snnrun("-m", *arguments, "seed=0,1,2,3", cwd=tmp_path, check=True)
     mine = tmp_path / "mine"
