@@ -150,6 +150,22 @@ def test_a_method_that_draws_at_random(tmp_path: Path) -> None:
     assert_same(left_by(tmp_path / "cut"), left_by(tmp_path / "whole"))
 
 
+def test_a_simulation_that_ends_early_looks_first_where_it_would_have(tmp_path: Path) -> None:
+    """Where the last pass ended decides how far the next one simulates, and so which spikes train/spikes counts."""
+    options = ("model.shift=0.2", "optimizer.lr=0.05", "trainer.epochs=2", "dataset.T=100")
+    start(tmp_path / "whole", *options)
+    ends = set()
+    for batch in (1, 2, 3, 6, 7):
+        run_dir = tmp_path / str(batch)
+        with pytest.raises(Interrupted):
+            start(run_dir, *options, stop=StopAfter(batch))
+        ends.add(torch.load(run_dir / LAST, weights_only=True)["steps_needed"])
+        resume(run_dir)
+        assert_same(left_by(run_dir), left_by(tmp_path / "whole"))
+    assert len(ends) > 1
+    assert min(ends) < 80
+
+
 def test_a_finished_run_goes_on_for_more_epochs(tmp_path: Path) -> None:
     start(tmp_path / "long", "scheduler=step", "scheduler.every=1")
     start(tmp_path / "short", "trainer.epochs=1", "scheduler=step", "scheduler.every=1")
