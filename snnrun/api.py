@@ -13,6 +13,7 @@ from snnrun.config import check, compose_node, to_plain
 from snnrun.experiment import Run
 from snnrun.kernels import choose
 from snnrun.kernels import load as load_kernel
+from snnrun.resume import compose_resume
 from snnrun.snn import Network
 from snnrun.stop import Stop
 from snnrun.stored import compose_test, stored_config
@@ -21,6 +22,9 @@ from snnrun.stored import compose_test, stored_config
 def run(overrides: Sequence[str] = (), config_dir: str | None = None) -> dict[str, Any]:
     """See :func:`snnrun.run`."""
     stop = Stop()
+    if any(override.startswith("resume=") for override in overrides):
+        config, state, run_dir, group = compose_resume(overrides, config_dir)
+        return Run(config, run_dir, group, stop, state)()
     if "mode=test" in overrides:
         config, state, folder = compose_test(overrides, config_dir)
         return Run(config, Path(folder), config.options.experiment_name, stop, state)()

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-import os
+import io
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from snnrun import atomic
 from snnrun.errors import UserError
 
-VERSION = 1
-_KEYS = ("version", "config", "network", "epoch", "step")
+VERSION = 2
+_KEYS = (
+    *("version", "config", "network", "epoch", "step", "optimizer", "scheduler", "random", "steps_needed", "train"),
+    *("run_id", "threads", "data"),
+)
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
-    """Write to a temporary name, flush to disk, rename; the previous checkpoint survives until then."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            torch.save({"version": VERSION, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Replace a checkpoint as a whole; the previous one survives until the new one is on disk.
+
+    Raises:
+        OutputError: it cannot be written; the previous one stays.
+    """
+    # in memory first: torch turns what the disk says into errors of its own
+    content = io.BytesIO()
+    torch.save({"version": VERSION, **state}, content)
+    atomic.write(path, content.getvalue())
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -47,10 +50,16 @@ def load(path: str | Path) -> dict[str, Any]:
     except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"checkpoint {path} is damaged or not a checkpoint ({reason[:120]})") from None
-    if not isinstance(state, dict) or any(key not in state for key in _KEYS):
+    if not isinstance(state, dict) or "version" not in state:
         raise UserError(f"checkpoint {path} was not written by snnrun")
     if state["version"] != VERSION:
-        raise UserError(f"checkpoint {path} has version {state['version']}, this snnrun reads version {VERSION}")
+        raise UserError(
+            f"checkpoint {path} has version {state['version']}, this snnrun reads version {VERSION}",
+            "Use the version of snnrun that wrote it, or train anew",
+        )
+    missing = [key for key in _KEYS if key not in state]
+    if missing:
+        raise UserError(f"checkpoint {path} is not whole: it has no {missing[0]}")
     return state
 
 
@@ -68,3 +77,28 @@ def load_network(network: torch.nn.Module, state: Mapping[str, Any], path: str |
         if shapes[0] != shapes[1]:
             raise UserError(f"checkpoint {path} does not fit: {name} is {shapes[1]} there and {shapes[0]} here")
     network.load_state_dict(dict(theirs))
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[None]:
+    """Around whatever takes a checkpoint apart: a part that is missing or of a wrong kind becomes one line."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"checkpoint {path} does not fit or is not whole ({reason[:120]})") from None
+
+
+def random_states(device: torch.device) -> dict[str, Any]:
+    """State of the generators that a run seeds: torch's, on the CPU and on its device."""
+    return {
+        "cpu": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+    }
+
+
+def set_random_states(states: Mapping[str, Any], device: torch.device) -> None:
+    """Put back what :func:`random_states` gave; a GPU's state is left out where the run goes on without one."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and states["cuda"] is not None:
+        torch.cuda.set_rng_state(states["cuda"], device)

@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from snnrun.rundir import read_summary
 from snnrun.stop import SIGNALS
-from snnrun.sweep import read_summary
 
 _GRACE_S = 30.0
 _SETTLE_S = 0.3  # a job that is about to begin shows up within this

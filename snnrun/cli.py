@@ -12,6 +12,7 @@ import hydra
 import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from snnrun import __version__
@@ -20,9 +21,11 @@ from snnrun.errors import Interrupted, UserError
 from snnrun.experiment import Run
 from snnrun.jobs import run_job
 from snnrun.multirun import quoted, run_sweep, sweep_overrides
+from snnrun.resume import compose_resume
+from snnrun.rundir import claim
 from snnrun.stop import Stop
 from snnrun.stored import compose_test, parse_overrides
-from snnrun.sweep import check_sweep, read_summary
+from snnrun.sweep import check_sweep
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +54,7 @@ def _dispatch(argv: list[str]) -> int:
     if options.multirun and not options.cfg:
         sweep = check_sweep(options.overrides, options.config_dir)
         added = sweep_overrides(sweep, options.overrides)
-        _make_folder(sweep.folder)
+        claim(sweep.folder)
         return run_sweep(sweep, options.overrides, lambda: _hydra([*argv, *added], run_job))
     for override in parsed:
         if override.key_or_group == "hparams_search" and override.value() is not None and not options.multirun:
@@ -60,8 +63,9 @@ def _dispatch(argv: list[str]) -> int:
             raise UserError(
                 f"{override.input_line} gives several values", "Add -m to sweep over them, or write [A,B] for a list"
             )
-    if _mode(options.overrides) == "test":
-        return _test(options.overrides, options.config_dir, options.cfg)
+    resume = _given(parsed, "resume") is not None
+    if resume or _given(parsed, "mode") == "test":
+        return _from_checkpoint(options.overrides, options.config_dir, options.cfg, resume)
     node = compose_node(options.overrides, options.config_dir)
     config = check(to_plain(node))
     if options.cfg:
@@ -70,7 +74,7 @@ def _dispatch(argv: list[str]) -> int:
         print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
         return 0
     folder = str(node.hydra.run.dir)
-    _make_folder(Path(folder))
+    claim(Path(folder))
     return _single([*argv, f"hydra.run.dir={quoted(folder)}"])  # composed anew, its time stamp would be another
 
 
@@ -107,15 +111,21 @@ def _single(argv: list[str]) -> int:
     return code
 
 
-def _test(overrides: Sequence[str], config_dir: str | None, cfg: str | None) -> int:
-    config, state, folder = compose_test(overrides, config_dir)
+def _from_checkpoint(overrides: Sequence[str], config_dir: str | None, cfg: str | None, resume: bool) -> int:
+    """Without Hydra, which would write the .hydra of a resumed run anew, and knows nothing of stored configs."""
+    if resume:
+        config, state, run_dir, group = compose_resume(overrides, config_dir)
+    else:
+        config, state, folder = compose_test(overrides, config_dir)
+        run_dir, group = Path(folder), config.options.experiment_name
     if cfg:
         print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
         return 0
-    _make_folder(Path(folder))
+    if not resume:
+        claim(run_dir)
     stop = Stop()
     with stop.listening():
-        Run(config, Path(folder), config.options.experiment_name, stop, state)()
+        Run(config, run_dir, group, stop, state)()
     return 0
 
 
@@ -132,24 +142,10 @@ def _hydra(argv: list[str], job: Callable[[DictConfig], Any]) -> int:
         sys.argv = before
 
 
-def _mode(overrides: Sequence[str]) -> str:
-    modes = [override.value() for override in parse_overrides(overrides) if override.key_or_group == "mode"]
-    return str(modes[-1]) if modes else "train"
-
-
-def _make_folder(folder: Path) -> None:
-    """Make the folder, the last thing before the run; one that cannot be made or holds a finished run is refused."""
-    if read_summary(folder).get("status") == "finished":
-        raise UserError(f"{folder} holds a finished run", "Choose another hydra.run.dir")
-    existing = folder
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir():
-        raise UserError(f"{folder} cannot be made: {existing} is a file", "Choose another hydra.run.dir")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be made ({error.strerror})", "Choose another hydra.run.dir") from None
+def _given(overrides: Sequence[Override], key: str) -> Any:
+    """What the command line sets an option to; None where it does not."""
+    values = [override.value() for override in overrides if override.key_or_group == key]
+    return values[-1] if values else None
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ class RunOptions:
     seed: int = param(0, ge=0, le=2**32 - 1)
     mode: str = param("train", choices=("train", "test"))
     checkpoint: str | None = None
+    resume: str | None = None
     plugins: list[str] = dataclasses.field(default_factory=list)
     experiment_name: str = "default"
 
@@ -253,6 +254,8 @@ def _check_across(config: Config) -> None:
     kernels.choose(config.trainer.kernel, config.trainer.torch_device())
     if config.options.mode == "train" and config.options.checkpoint is not None:
         raise UserError("checkpoint is given, but mode is train", "Evaluate it by mode=test")
+    if config.options.resume is not None:  # snnrun.resume has taken it out where it belongs
+        raise UserError("resume goes on with one run, and cannot be swept", "A sweep goes on by its own command")
     name = config.options.experiment_name
     if not name or name in (".", "..") or any(bad in name for bad in "/\\\0"):
         raise UserError(f"experiment_name is {name!r}", "It must be usable as the name of a folder")

@@ -14,6 +14,14 @@ class PairError(UserError):
     """Each choice is fine, but they cannot work together; in a sweep, other jobs may."""
 
 
+class NotOurs(UserError):
+    """A folder belongs to another run, or to one that is at work; nothing there may be changed."""
+
+
+class OutputError(UserError):
+    """A file of the run cannot be written: full disk, folder gone or not writable."""
+
+
 class DivergedError(UserError):
     """Training produced a loss or weights that are not finite."""
 

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 import math
-import os
-import socket
+import secrets
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from snnrun import checkpoint, kernels
+from snnrun import atomic, checkpoint, describe, kernels
 from snnrun.config import Config
-from snnrun.data import Data, batches, shuffled
-from snnrun.errors import Interrupted, UserError
+from snnrun.data import batches, shuffled
+from snnrun.errors import Interrupted, OutputError, UserError
 from snnrun.evidence import collect
 from snnrun.metrics import Metrics, higher_is_better
-from snnrun.observers import (
-    ConsoleObserver,
-    LayerInfo,
-    Observers,
-    Outcome,
-    Row,
-    RunInfo,
-    build_observers,
-    write_summary,
-)
-from snnrun.provenance import available_cores, log_file, versions
-from snnrun.snn import Events, Network, Trace, silent_shares
+from snnrun.observers import ConsoleObserver, Observers, Outcome, Row, build_observers, write_summary
+from snnrun.provenance import available_cores, log_file
+from snnrun.rundir import BEST, LAST, prepare, read_summary, remove_leftovers, whole_rows
+from snnrun.snn import Events, Network, Trace
 from snnrun.snn.init import calibrate, shift_and_gain
-from snnrun.snn.layers import Synapse
 from snnrun.step import gradient_step
 from snnrun.stop import Stop
-from snnrun.trainer import Trainer, evaluate, monitored
+from snnrun.trainer import Trainer, evaluate
 
 log = logging.getLogger("snnrun")
 
@@ -49,7 +39,7 @@ class Run:
 
     Attributes:
         group: name under which runs are compared: the sweep's folder or the experiment's name.
-        checkpoint: state to evaluate, in mode test.
+        checkpoint: state to evaluate, in mode test; in mode train, state to go on from in the same folder.
     """
 
     config: Config
@@ -62,14 +52,22 @@ class Run:
         """Train (or test) and return the content of summary.json.
 
         Raises:
-            UserError: bad data or a diverged loss; summary.json then says ``failed``.
+            UserError: bad data, a diverged loss or a full disk; summary.json then says ``failed``, or what it said
+                before, where a run could not even be resumed.
             Interrupted: summary.json then says ``interrupted``.
         """
-        self.run_dir.mkdir(parents=True, exist_ok=True)
         self.rows: list[Row] = []
         self.observers: Observers | None = None
         self.console = ConsoleObserver()
-        self.summary = self._first_summary()
+        self.testing = self.config.options.mode == "test"
+        self.state = None if self.testing else self.checkpoint
+        self.begun = self.told = False
+        with atomic.told(self.run_dir):
+            prepare(self.run_dir)
+            remove_leftovers(self.run_dir)
+        self.summary = describe.first_summary(self.config, self.run_dir, self.group)
+        if self.state is not None:
+            self.summary |= describe.kept_summary(read_summary(self.run_dir))
         with log_file(self.run_dir / "snnrun.log"):
             write_summary(self.run_dir, self.summary)
             try:
@@ -81,7 +79,7 @@ class Run:
 
     def _run(self) -> None:
         config = self.config
-        self.threads = config.trainer.threads or available_cores()
+        self.threads = self._threads()
         torch.set_num_threads(self.threads)
         self.device = config.trainer.torch_device()
         if self.device.index is not None:
@@ -93,16 +91,38 @@ class Run:
         self.kernel = kernels.choose(config.trainer.kernel, self.device)
         self.summary |= {"kernel": self.kernel, "device": str(self.device), "threads": self.threads}
         self.data = config.dataset.load(config.options.seed, self.console)
-        self.summary["data"] = _data_summary(self.data, config)
+        self.summary["data"] = describe.data_summary(self.data, config)
+        if self.state is not None and self.state["data"] != self.data.hash:
+            raise UserError("the data are not those that the run was trained on", "Give the same dataset.root")
         with kernels.telling(self.kernel, self.console.note):
             network, first = self._network()
         self.summary["params"] = sum(parameter.numel() for parameter in network.parameters())
-        self.observers = build_observers(config.logger, self.console)
-        self.observers.start(self._info(network, first))
-        if self.checkpoint is None:
-            self._train(network)
-        else:
+        layers = describe.layer_infos(network, first)
+        observers = build_observers(config.logger, self.console)
+        if self.testing:
+            assert self.checkpoint is not None
+            self.observers = observers
+            observers.start(describe.run_info(config, self.summary, self.run_dir, self.data, layers))
             self._test(network, self.checkpoint)
+            return
+        trainer = self._trainer(network, observers)
+        info = describe.run_info(config, self.summary, self.run_dir, self.data, layers, trainer)
+        self.begun, self.observers = True, observers
+        observers.start(info)
+        self.summary.pop("cut_off", None)  # they have seen to it
+        self._train(trainer)
+
+    def _threads(self) -> int:
+        """As asked; else as before an interruption, for sums depend on it in their last bits; else all cores."""
+        if self.config.trainer.threads is not None or self.state is None:
+            return self.config.trainer.threads or available_cores()
+        with checkpoint.whole(self.run_dir / LAST):
+            threads, cores = int(self.state["threads"]), available_cores()
+            if not 1 <= threads <= 4096:
+                raise ValueError(f"threads is {threads}")
+        if threads != cores:
+            self.console.note(f"goes on with {threads} threads as before, not the {cores} of this machine")
+        return threads
 
     def _network(self) -> tuple[Network, Trace]:
         """The network with its first weights, and what it does with the first training batch."""
@@ -115,21 +135,22 @@ class Run:
         order = shuffled(len(self.data.train), config.options.seed, epoch=0)
         batch = next(batches(self.data.train, config.trainer.batch_size, order=order)).to(self.device)
         if self.checkpoint is not None:
-            checkpoint.load_network(network, self.checkpoint, config.options.checkpoint or "")
+            path = config.options.checkpoint if self.testing else self.run_dir / LAST
+            checkpoint.load_network(network, self.checkpoint, path or "")
         else:
             shift_and_gain(network, config.model.gain, config.model.shift)
             if config.model.init == "calibrate":
                 spikes = batch.spikes.dense() if isinstance(batch.spikes, Events) else batch.spikes
                 calibrate(network, spikes, config.model.rate)
-        if self.checkpoint is None:  # a gradient to be thrown away: kernels compile now, not within the first epoch
+        if not self.testing:  # a gradient to be thrown away: kernels compile now, not within the first epoch
             gradient_step(network, config.loss, *batch)
             network.zero_grad()
         with torch.no_grad():
             return network, network(batch.spikes)
 
-    def _train(self, network: Network) -> None:
+    def _trainer(self, network: Network, observers: Observers) -> Trainer:
         config = self.config
-        assert self.observers is not None
+        run_id = secrets.token_hex(4) if self.state is None else str(self.state["run_id"])
         trainer = Trainer(
             network=network,
             loss=config.loss,
@@ -140,27 +161,34 @@ class Run:
             seed=config.options.seed,
             workers=config.dataset.workers,
             stored_config=config.to_dict(),
-            observer=self.observers,
+            run_facts={"run_id": run_id, "threads": self.threads, "data": self.data.hash},
+            observer=observers,
             run_dir=self.run_dir,
             device=self.device,
             stop=self.stop,
         )
-        self.rows = trainer.rows
+        if self.state is not None:
+            trainer.restore(self.state, whole_rows(self.run_dir))
+        return trainer
+
+    def _train(self, trainer: Trainer) -> None:
         try:
             trainer.fit()
         finally:
-            samples = len(self.data.train) * len(trainer.rows)
+            at = trainer.at
+            self.rows = list(at.rows)
+            samples = len(self.data.train) * len(at.rows) + (0 if at.between_epochs else at.samples)
             self.summary["time"] = {
-                "train_s": trainer.train_s,
-                "samples_per_s": samples / trainer.train_s if trainer.train_s else None,
+                "train_s": at.train_s,
+                "samples_per_s": samples / at.train_s if at.train_s else None,
             }
-            self.summary["epochs"] = len(trainer.rows)
+            self.summary["epochs"] = len(at.rows)
             self.summary["monitor"] = trainer.monitor
-            self.summary["best_epoch"] = trainer.best_epoch
-            self.summary["val"] = {key.removeprefix("val/"): value for key, value in trainer.best.items()}
-        best = checkpoint.load(self.run_dir / "checkpoints" / "best.pt")
-        checkpoint.load_network(network, best, "best.pt")
-        self._finish(network, epoch=trainer.epoch, step=trainer.step)
+            self.summary["best_epoch"] = at.best_epoch
+            self.summary["val"] = {key.removeprefix("val/"): value for key, value in at.best.items()}
+        best = checkpoint.load(self.run_dir / BEST)
+        checkpoint.load_network(trainer.network, best, self.run_dir / BEST)
+        self._finish(trainer.network, epoch=at.epoch, step=at.step)
 
     def _test(self, network: Network, state: Mapping[str, Any]) -> None:
         self.summary |= {"epochs": state["epoch"], "checkpoint": str(self.config.options.checkpoint)}
@@ -192,71 +220,24 @@ class Run:
         )
 
     def _end(self, evidence: Any = None) -> None:
-        if self.observers is None:
+        if self.observers is None or self.told:
             write_summary(self.run_dir, self.summary)
         else:
+            self.told = True
             self.observers.finish(Outcome(self.summary, self.rows, evidence))
 
     def _end_badly(self, error: BaseException) -> None:
-        stopped = isinstance(error, Interrupted | KeyboardInterrupt)
-        self.summary["status"] = "interrupted" if stopped else "failed"
+        stopped = isinstance(error, Interrupted | KeyboardInterrupt) or self.stop.handing_on
+        # what cannot be resumed here and now may well be resumed elsewhere, or later
+        resumable = self.state is not None and not self.begun
+        self.summary["status"] = "interrupted" if stopped or resumable else "failed"
         self.summary["error"] = str(error) if isinstance(error, UserError | Interrupted) else repr(error)
         self.summary["bug"] = not (stopped or isinstance(error, UserError))
         log.error("%s", self.summary["error"])
         if self.summary["bug"]:
             log.error("%s", "".join(traceback.format_exception(error)))
-        self._end()
-
-    def _first_summary(self) -> dict[str, Any]:
-        config = self.config
-        return {
-            "status": "running",
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "error": None,
-            "mode": config.options.mode,
-            "method": config.method.name,
-            "loss": config.loss.name,
-            "model": config.model.name,
-            "dataset": config.dataset.name,
-            "T": config.dataset.T,
-            "seed": config.options.seed,
-            "epochs": 0,
-            "time": {"train_s": 0.0, "samples_per_s": None},
-            "val": {},
-            "test": {},
-            "group": self.group,
-            "versions": versions(),
-            "run_dir": str(self.run_dir),
-            "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        }
-
-    def _info(self, network: Network, first: Trace) -> RunInfo:
-        config, data = self.config, self.data
-        steps = config.trainer.epochs * -(-len(data.train) // config.trainer.batch_size)
-        return RunInfo(
-            run_dir=self.run_dir,
-            config=config.to_dict(),
-            mode=config.options.mode,
-            method=config.method.name,
-            loss=config.loss.name,
-            loss_why=config.loss_why,
-            model=config.model.name,
-            dataset=config.dataset.name,
-            group=self.group,
-            T=config.dataset.T,
-            seed=config.options.seed,
-            epochs=config.trainer.epochs,
-            steps=steps,
-            data=self.summary["data"],
-            layers=_layer_infos(network, first),
-            params=self.summary["params"],
-            kernel=self.kernel,
-            device=str(self.device),
-            threads=self.threads,
-            input_shape=data.shape,
-            monitor=monitored(config.trainer.monitor, config.dataset.has_labels),
-        )
+        with suppress(OutputError):  # a full disk: the error that is on its way says so already
+            self._end()
 
 
 def score(summary: Mapping[str, Any], monitor: str) -> float:
@@ -265,28 +246,3 @@ def score(summary: Mapping[str, Any], monitor: str) -> float:
     if summary["status"] == "finished" and value is not None and math.isfinite(value):
         return float(value)
     return 0.0 if higher_is_better(monitor) else sys.float_info.max
-
-
-def _data_summary(data: Data, config: Config) -> dict[str, Any]:
-    return {
-        "n_train": len(data.train),
-        "n_val": len(data.val),
-        "n_test": len(data.test),
-        "split_seed": config.dataset.split_seed,
-        "hash": data.hash,
-    }
-
-
-def _layer_infos(network: Network, first: Trace) -> list[LayerInfo]:
-    batch_size = first.output.s.shape[1]
-    spiking = iter(zip(first.layers, silent_shares(first), strict=True))
-    infos = []
-    for spec, stage in zip(network.specs, network.stages, strict=True):
-        params = sum(parameter.numel() for parameter in stage.parameters())
-        if isinstance(stage, Synapse):
-            layer, silent = next(spiking)
-            rate = layer.total.item() / batch_size / math.prod(spec.out_shape)
-            infos.append(LayerInfo(spec.token, spec.out_shape, params, rate, silent))
-        else:
-            infos.append(LayerInfo(spec.token, spec.out_shape, params))
-    return infos

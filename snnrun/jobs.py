@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,20 +12,18 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from snnrun.config import check, open_groups, to_plain
-from snnrun.errors import UserError
+from snnrun.config import open_groups
 from snnrun.gpus import device_for, visible_gpus
 from snnrun.provenance import available_cores
+from snnrun.rundir import read_summary
 from snnrun.search import objectives
-from snnrun.sweep import read_summary, sweep_job
+from snnrun.sweep import sweep_job
 
 _GRACE_S = 30.0  # how long an orphan may take to save
 _OURS = "SNNRUN_SWEEP_GPUS"  # CUDA_VISIBLE_DEVICES of the command, for jobs whose launcher hides it
-_HERE = ("device", "threads")  # of trainer: another launcher may choose others
 
 _stopped: list[int] = []  # exit codes of this worker's jobs that were told to stop
 
@@ -49,7 +46,6 @@ def run_job(node: DictConfig) -> float | list[float]:
     try:
         with _place(hydra, run_dir):
             take_gpu(node, hydra.job.num)
-            _refuse_another_run(node, run_dir)
             value = sweep_job(node)
     except SystemExit as stopped:
         if parent_process() is not None:
@@ -110,33 +106,6 @@ def take_gpu(node: DictConfig, number: int) -> None:
     if device != "auto":
         with open_dict(trainer):
             trainer.device = device
-
-
-def _refuse_another_run(node: DictConfig, run_dir: Path) -> None:
-    """A finished job is kept, and its result taken, only where it is the job that is asked for."""
-    if read_summary(run_dir).get("status") != "finished":
-        return
-    try:
-        stored = yaml.safe_load((run_dir / "config.yaml").read_text())
-        same = _essence(stored) == _essence(check(to_plain(node)).to_dict())
-    except (OSError, UserError, yaml.YAMLError, AttributeError):
-        return
-    if not same:
-        print(
-            f"snnrun: error: {run_dir} holds a finished run with other options. "
-            "Repeat that sweep's own command, or choose another hydra.sweep.dir.",
-            file=sys.stderr,
-            flush=True,
-        )
-        raise SystemExit(2)
-
-
-def _essence(config: dict[str, Any]) -> dict[str, Any]:
-    """What decides a run's result."""
-    kept = {key: value for key, value in config.items() if key not in ("logger", "experiment_name", "resume")}
-    kept["trainer"] = {key: value for key, value in config["trainer"].items() if key not in _HERE}
-    kept["dataset"] = {key: value for key, value in config["dataset"].items() if key not in ("root", "workers")}
-    return kept
 
 
 def _leave_with_parent() -> None:

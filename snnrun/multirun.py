@@ -9,6 +9,7 @@ from typing import Any
 
 from snnrun.children import stopping
 from snnrun.jobs import hand_on_gpus
+from snnrun.rundir import any_refused, forget_refused
 from snnrun.search import is_search, quiet_optuna, sweeper_overrides
 from snnrun.search_report import report_search
 from snnrun.sweep import Sweep, exit_code
@@ -36,6 +37,7 @@ def run_sweep(sweep: Sweep, overrides: Sequence[str], launch: Callable[[], int])
     """
     folder, launcher = sweep.folder, str(sweep.node.hydra.launcher._target_)
     hand_on_gpus()
+    forget_refused(folder)
     outputs = _outputs(sweep.node.hydra.launcher, folder)
     if outputs:
         print(f"sweep: jobs write to {outputs}", flush=True)
@@ -45,7 +47,7 @@ def run_sweep(sweep: Sweep, overrides: Sequence[str], launch: Callable[[], int])
         print(f"snnrun: stopped by signal {code - 128}; what was finished is in {folder}", file=sys.stderr)
     if code:
         return code
-    code = exit_code(folder)
+    code = exit_code(folder) or 2 * any_refused(folder)
     if code and outputs:
         print(f"sweep: what failed jobs wrote is in {outputs}")
     if is_search(sweep.node):

@@ -96,9 +96,15 @@ class SGD(Optimizer):
 
 @dataclass
 class Scheduler:
-    """Base of schedules; all are stepped once per optimizer step."""
+    """Base of schedules; all are stepped once per optimizer step.
+
+    Attributes:
+        depends_on_epochs: whether the course up to some epoch depends on how many are to come; such a run cannot be
+            resumed with more of them.
+    """
 
     name: ClassVar[str]
+    depends_on_epochs: ClassVar[bool] = True
 
     def build(self, optimizer: optim.Optimizer, epochs: int, steps_per_epoch: int) -> lr_scheduler.LRScheduler:
         raise NotImplementedError(f"{type(self).__name__} needs build()")
@@ -109,6 +115,8 @@ class Scheduler:
 class Constant(Scheduler):
     """The learning rate stays."""
 
+    depends_on_epochs = False
+
     def build(self, optimizer: optim.Optimizer, epochs: int, steps_per_epoch: int) -> lr_scheduler.LRScheduler:
         return lr_scheduler.ConstantLR(optimizer, factor=1.0)
 
@@ -117,6 +125,8 @@ class Constant(Scheduler):
 @dataclass
 class Step(Scheduler):
     """Times ``factor`` every ``every`` epochs."""
+
+    depends_on_epochs = False
 
     every: int = param(10, ge=1)
     factor: float = param(0.1, gt=0)

@@ -7,12 +7,12 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 
-from snnrun import __version__
+from snnrun import __version__, atomic
 
 log = logging.getLogger("snnrun")
 
@@ -55,7 +55,8 @@ def _git_commit() -> str | None:
 @contextmanager
 def log_file(path: Path) -> Iterator[None]:
     """Send the log of this run to a file."""
-    handler = logging.FileHandler(path)
+    with atomic.told(path):
+        handler = _LogFile(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     previous, log.level = log.level, logging.INFO
@@ -65,4 +66,12 @@ def log_file(path: Path) -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         log.level, log.propagate = previous, propagate
-        handler.close()
+        with suppress(OSError):
+            handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written costs lines of it, nothing else; those who write more important files tell."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, the name is logging's
+        pass

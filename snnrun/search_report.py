@@ -12,10 +12,10 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from snnrun.figures import BLACK, BLUE, GREY
 from snnrun.metrics import higher_is_better
-from snnrun.observers.plots import BLACK, BLUE, GREY
+from snnrun.rundir import read_summary
 from snnrun.search import SPIKES, WORST
-from snnrun.sweep import read_summary
 
 _SHOWN = 20  # solutions of a front in the table
 

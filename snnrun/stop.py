@@ -1,12 +1,14 @@
-"""Stopping on Ctrl-C and SIGTERM: a flag where a step can be finished first, at once elsewhere."""
+"""Stopping on signals: a flag where a step can be finished and saved first, at once elsewhere."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from snnrun.errors import Interrupted
 
@@ -14,11 +16,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop:
-    """Remembers a stop signal while training; anywhere else, and at the second signal, it raises at once."""
+    """Remembers a stop signal while training; anywhere else, and at the second signal, it acts at once.
+
+    Where a launcher listens for its own signals already (submitit: SIGUSR2 for preemption, SIGTERM to be ignored), the
+    run is saved first, and what follows is the launcher's: its handler is called, and decides whether to go on.
+    """
 
     def __init__(self) -> None:
-        self.signum: int | None = None
+        self.handing_on = False  # a launcher's handler is at work, and what it raises is no failure of the run
+        self._pending: list[int] = []
         self._deferring = False
+        self._handed_on: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
     @contextmanager
     def listening(self) -> Iterator[Stop]:
@@ -26,12 +34,20 @@ class Stop:
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        previous = {signum: signal.signal(signum, self._handle) for signum in SIGNALS}
+        previous: dict[int, Any] = {}
+        for signum in {*SIGNALS, preemption_signal()}:
+            handler = signal.getsignal(signum)
+            if signum != signal.SIGINT and callable(handler):
+                self._handed_on[signum] = handler
+            elif signum not in SIGNALS:
+                continue  # nobody asked for it: what it does by default is left alone
+            previous[signum] = signal.signal(signum, self._handle)
         try:
             yield self
         finally:
             for signum, handler in previous.items():
                 signal.signal(signum, handler)
+            self._handed_on.clear()
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
@@ -44,16 +60,33 @@ class Stop:
 
     @property
     def requested(self) -> bool:
-        """Whether a signal asked to stop."""
-        return self.signum is not None
+        """Whether a signal waits for :meth:`obey`."""
+        return bool(self._pending)
 
-    def raise_interrupted(self) -> None:
-        """Raise :class:`Interrupted` for the signal that was remembered."""
-        assert self.signum is not None
-        raise Interrupted(self.signum)
+    def obey(self) -> None:
+        """Do what the signals that came ask for, now that the run is saved.
+
+        Raises:
+            Interrupted: unless all are a launcher's; its handler may raise what it likes, or return, and then the run
+                goes on.
+        """
+        while self._pending:
+            signum = self._pending.pop(0)
+            if signum not in self._handed_on:
+                raise Interrupted(signum)
+            self.handing_on = True
+            self._handed_on[signum](signum, None)
+            self.handing_on = False
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        first = self.signum is None
-        self.signum = self.signum if self.signum is not None else signum
-        if not (first and self._deferring):
-            self.raise_interrupted()
+        again = self.requested and signum not in self._handed_on
+        if signum not in self._pending:
+            self._pending.append(signum)
+        if again or not self._deferring:
+            self.obey()
+
+
+def preemption_signal() -> int:
+    """SIGUSR2, or what submitit was told to use instead."""
+    name = os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2")
+    return getattr(signal, f"SIG{name}", signal.SIGUSR2)

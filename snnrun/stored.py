@@ -67,37 +67,47 @@ def compose_test(overrides: Sequence[str], config_dir: str | None) -> tuple[Conf
         UserError: an override that would change what is evaluated; a bad checkpoint.
     """
     parsed = parse_overrides(overrides)
-    for override in parsed:
-        if not _is_safe(override.key_or_group):
-            raise UserError(
-                f"{override.key_or_group} cannot be changed in mode=test, it comes from the checkpoint",
-                f"What may change: {', '.join(SAFE)}",
-            )
+    refuse_others(parsed, SAFE, "in mode=test, it comes from the checkpoint")
     node = compose_node(overrides, config_dir)
     asked = to_plain(node)
     if not asked.get("checkpoint"):
         raise UserError("mode=test needs a checkpoint", "Add checkpoint=RUN_DIR/checkpoints/best.pt")
     state = checkpoint.load(str(asked["checkpoint"]))
     plain = stored_config(state, asked.get("plugins") or ())
-    for override in parsed:
-        key = override.key_or_group
-        if key == "logger" or key.startswith("logger."):
-            plain["logger"] = asked["logger"]
-        elif not key.startswith("hydra"):
-            _copy(key.split("."), asked, plain)
+    apply(parsed, asked, plain)
     config = check(plain)
     with open_dict(node):
         node.merge_with(OmegaConf.create({key: plain[key] for key in ("method", "dataset", "seed", "experiment_name")}))
     return config, state, str(node.hydra.run.dir)
 
 
-def _is_safe(key: str) -> bool:
-    return any(key == safe or key.startswith(f"{safe}.") for safe in SAFE)
+def refuse_others(overrides: Sequence[Override], safe: Sequence[str], why: str) -> None:
+    """Let only named options be changed.
+
+    Raises:
+        UserError: names the first other one.
+    """
+    for override in overrides:
+        key = override.key_or_group
+        if override.is_delete() or not any(key == each or key.startswith(f"{each}.") for each in safe):
+            raise UserError(f"{key} cannot be changed {why}", f"What may change: {', '.join(safe)}")
+
+
+def apply(overrides: Sequence[Override], asked: Mapping[str, Any], plain: dict[str, Any]) -> None:
+    """Copy what was asked for on the command line, and nothing else, into a stored config."""
+    for override in overrides:
+        key = override.key_or_group
+        if key == "logger" or key.startswith("logger."):
+            plain["logger"] = asked["logger"]
+        elif not key.startswith("hydra"):
+            _copy(key.split("."), asked, plain)
 
 
 def _copy(path: list[str], source: Mapping[str, Any], target: dict[str, Any]) -> None:
     *parents, last = path
     for name in parents:
+        if not isinstance(target.get(name), dict):
+            raise UserError(f"the stored config has no {name}")
         source, target = source[name], target[name]
     target[last] = source[last]
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import IntervalSweep
 from omegaconf import DictConfig
 
 from snnrun.config import Config, check, compose_node, to_plain
-from snnrun.errors import Interrupted, PairError, UserError
+from snnrun.errors import Interrupted, NotOurs, OutputError, PairError, UserError
 from snnrun.experiment import Run, score
 from snnrun.extras import check_installed
 from snnrun.observers import write_summary
+from snnrun.resume import job_state
+from snnrun.rundir import read_summary, refuse_job, status
 from snnrun.stop import Stop
 from snnrun.stored import parse_overrides
 
@@ -65,26 +66,33 @@ def sweep_job(node: DictConfig) -> float:
     hydra = HydraConfig.get()
     run_dir, group = Path(hydra.runtime.output_dir), Path(hydra.sweep.dir).name
     monitor = (node.get("trainer") or {}).get("monitor") or "val/acc"
-    done = read_summary(run_dir)
-    if done.get("status") == "finished":
-        return score(done, monitor)
-    stop = Stop()
-    print(f"\njob {hydra.job.num}: {' '.join(hydra.overrides.task)}", flush=True)
+    stop, run = Stop(), None
     try:
+        config = check(to_plain(node))
+        done, state = job_state(config, run_dir)
+        if done:
+            return score(read_summary(run_dir), monitor)
+        print(f"\njob {hydra.job.num}: {' '.join(hydra.overrides.task)}", flush=True)
+        run = Run(config, run_dir, group, stop, state)
         with stop.listening():
-            summary = Run(check(to_plain(node)), run_dir, group, stop)()
+            summary = run()
         return score(summary, summary.get("monitor", monitor))
     except Interrupted as error:
         raise SystemExit(128 + error.signum) from None
     except Exception as error:
+        if stop.handing_on:  # a launcher's word on its own job
+            raise
         if isinstance(error, UserError):
             print(f"snnrun: error: job {hydra.job.num}: {error}", file=sys.stderr, flush=True)
         else:
             sys.excepthook(type(error), error, error.__traceback__)
         failed = {"status": "failed", "error": str(error) or repr(error), "bug": not isinstance(error, UserError)}
-        # a run that got far enough has written its own, fuller record
-        if read_summary(run_dir).get("status") != "failed":
-            write_summary(run_dir, failed | {"group": group, "run_dir": str(run_dir)})
+        there = status(run_dir)
+        if isinstance(error, NotOurs):
+            refuse_job(Path(hydra.runtime.cwd) / hydra.sweep.dir, hydra.job.num, str(error))
+        elif there != "interrupted" and not (run and there == "failed"):  # the run has written its own, fuller record
+            with suppress(OutputError):
+                write_summary(run_dir, failed | {"group": group, "run_dir": str(run_dir)})
         return score(failed, monitor)
 
 
@@ -97,15 +105,6 @@ def exit_code(folder: Path) -> int:
     if any(read_summary(job.folder).get("bug") for job in found.aside):
         return 1
     return 2 if found.aside else 0
-
-
-def read_summary(run_dir: Path) -> dict[str, Any]:
-    """A run's summary.json; empty where there is none to read."""
-    try:
-        content = json.loads((run_dir / "summary.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _with_sweeper_params(overrides: Sequence[str], config_dir: str | None) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ from snnrun.metrics import Metrics, decide, higher_is_better, layer_names, rank
 from snnrun.observers.base import Observer, Progress, Row
 from snnrun.optim import Optimizer, Scheduler, Stored
 from snnrun.registry import param
+from snnrun.rundir import BEST, LAST
 from snnrun.snn import Events, Network, Trace
 from snnrun.step import gradient_step, loss_of
 from snnrun.stop import Stop
+from snnrun.trainstate import Stopwatch, TrainState
 
 
 @dataclass
@@ -36,6 +38,7 @@ class TrainerOptions:
         monitor: validation metric that selects best.pt; on data without labels val/loss stands in for accuracies.
         grad_clip: gradients are clipped element by element to +- this; null: not at all.
         patience: stop after this many epochs without a new best; null: never.
+        checkpoint_minutes: within an epoch, write last.pt this often; null: only at the end of each epoch.
         eval_batch_size: batch size of validation and test.
     """
 
@@ -48,6 +51,7 @@ class TrainerOptions:
     monitor: str = "val/acc"
     grad_clip: float | None = param(1.0, gt=0)
     patience: int | None = param(None, ge=1)
+    checkpoint_minutes: float | None = param(10.0, ge=0)
 
     def torch_device(self) -> torch.device:
         """The device that ``device`` stands for: auto takes a GPU where there is one."""
@@ -63,8 +67,10 @@ class Trainer:
         seed: decides the order of the samples.
         workers: processes that prepare batches.
         stored_config: written into every checkpoint.
-        rows: what metrics.jsonl holds so far.
-        best: validation metrics of the best epoch.
+        run_facts: what else a checkpoint holds, for whoever goes on from it.
+        at: where the run is; begins at the beginning, or where :meth:`restore` puts it.
+        resumed_at: step at which :meth:`restore` put it.
+        past, unsaid: rows measured before an interruption, those that observers saw then and one that they did not.
     """
 
     network: Network
@@ -76,6 +82,7 @@ class Trainer:
     seed: int
     workers: int
     stored_config: Mapping[str, Any]
+    run_facts: Mapping[str, Any]
     observer: Observer
     run_dir: Path
     device: torch.device
@@ -89,11 +96,12 @@ class Trainer:
         self.scheduler = self.scheduler_options.build(self.optimizer, self.options.epochs, self.steps_per_epoch)
         self.labelled = self.data.train.source.labels is not None
         self.monitor = monitored(self.options.monitor, self.labelled)
-        self.epoch = self.step = 0
-        self.rows: list[Row] = []
-        self.best: Mapping[str, float | None] = {}
-        self.best_epoch = 0
-        self.train_s = 0.0
+        self.at = TrainState()
+        self.resumed_at: int | None = None
+        self.past: list[Row] = []
+        self.unsaid: list[Row] = []
+        self.watch = Stopwatch()
+        self.saved = time.perf_counter()
 
     def fit(self) -> None:
         """Train until the last epoch, or until validation stops improving.
@@ -101,76 +109,78 @@ class Trainer:
         Raises:
             Interrupted: a stop signal came; the step was finished and last.pt written.
             DivergedError: loss or gradients are not finite; the last good checkpoint stays.
+            OutputError: a checkpoint or a row cannot be written; the last good checkpoint stays.
         """
+        at = self.at
         with self.stop.deferred():
-            for epoch in range(1, self.options.epochs + 1):
-                started = time.perf_counter()
-                self.epoch = epoch
-                row: dict[str, float | int | None] = {
-                    "epoch": epoch,
-                    "step": 0,
-                    "lr": self.optimizer.param_groups[0]["lr"],
-                }
-                row |= self.train_epoch()
-                trained_s = time.perf_counter() - started
-                self.train_s += trained_s
+            self.save(LAST)
+            if at.rows and at.between_epochs and at.best_epoch == at.epoch:
+                self.save(BEST)  # the interruption may have come between the two
+            for unsaid in self.unsaid:
+                self.observer.row(unsaid)
+            while not self.is_done():
+                if at.between_epochs:
+                    at.begin_epoch(self.optimizer.param_groups[0]["lr"], len(self.network.synapses), self.device)
+                self.train_epoch()
                 validation = self.evaluate(self.data.val)
-                row["step"] = self.step
-                row |= {f"val/{key}": value for key, value in validation.result().items()}
-                for name, rate, silent in zip(
-                    layer_names(len(validation.silent())), validation.rates(), validation.silent(), strict=True
-                ):
-                    row |= {f"rate/{name}": rate, f"silent/{name}": silent}
-                row["time/epoch_s"] = time.perf_counter() - started
-                row["time/samples_per_s"] = len(self.data.train) / trained_s
-                self.keep_best(row)
-                self.save("last.pt")
-                self.rows.append(row)
+                at.epoch_s += self.watch.lap()
+                row: Row = {
+                    "epoch": at.epoch,
+                    "step": at.step,
+                    "lr": at.lr,
+                    **at.train_metrics(self.labelled),
+                    **{f"val/{key}": value for key, value in validation.result().items()},
+                    **_by_layer("rate", validation.rates()),
+                    **_by_layer("silent", validation.silent()),
+                    "time/epoch_s": at.epoch_s,
+                    "time/samples_per_s": len(self.data.train) / at.epoch_train_s,
+                }
+                is_best = self.is_best(row)
+                if is_best:
+                    at.best = {key: metric for key, metric in row.items() if key.startswith("val/")}
+                    at.best_epoch = at.epoch
+                at.rows.append(row)
+                self.save(LAST)
+                if is_best:
+                    self.save(BEST)
                 self.observer.row(row)
-                patience = self.options.patience
-                if patience is not None and epoch - self.best_epoch >= patience:
-                    break
 
-    def train_epoch(self) -> dict[str, float | None]:
-        """One pass over the training samples; means over the epoch."""
-        order = shuffled(len(self.data.train), self.seed, self.epoch)
-        parts = batches(self.data.train, self.options.batch_size, self.workers, order)
-        totals = {"loss": 0.0, "acc": 0.0, "spikes": 0.0}
-        norms = torch.zeros(len(self.network.synapses), dtype=torch.float64, device=self.device)
-        samples, started = 0, time.perf_counter()
+    def is_done(self) -> bool:
+        """Whether the last epoch is over, or ``patience`` epochs have brought no new best."""
+        at, patience = self.at, self.options.patience
+        stalled = patience is not None and at.epoch - at.best_epoch >= patience
+        return at.between_epochs and (at.epoch >= self.options.epochs or stalled)
+
+    def train_epoch(self) -> None:
+        """Train on what is left of the epoch: all of it, unless the run was interrupted within."""
+        at, size = self.at, self.options.batch_size
+        order = shuffled(len(self.data.train), self.seed, at.epoch)[at.batches * size :]
+        trained_before = at.samples
+        self.watch.restart()
         self.network.train()
-        for batch in parts:
+        for batch in batches(self.data.train, size, self.workers, order):
             spikes, targets = batch.to(self.device)
-            loss, norm, trace = self.train_step(spikes, targets)
-            size = batch.size
-            samples += size
-            norms += norm
-            totals["loss"] += loss * size
+            loss, norms, trace = self.train_step(spikes, targets)
             with torch.no_grad():
-                totals["spikes"] += sum(layer.total.item() for layer in trace.layers)
+                sums = {"loss": loss * batch.size, "spikes": sum(layer.total.item() for layer in trace.layers)}
                 if targets.label is not None:
                     prediction = decide(trace.output.s).of(self.loss.decision)
-                    totals["acc"] += (prediction == targets.label).sum().item()
+                    sums["acc"] = (prediction == targets.label).sum().item()
+            at.add(batch.size, norms, sums)
+            at.spend(self.watch.lap())
             self.observer.step(
                 Progress(
-                    epoch=self.epoch,
+                    epoch=at.epoch,
                     epochs=self.options.epochs,
-                    step=self.step,
+                    step=at.step,
                     steps=self.steps,
-                    loss=totals["loss"] / samples,
-                    acc=totals["acc"] / samples if self.labelled else None,
-                    spikes=totals["spikes"] / samples,
-                    samples_per_s=samples / (time.perf_counter() - started),
+                    loss=at.mean("loss"),
+                    acc=at.mean("acc") if self.labelled else None,
+                    spikes=at.mean("spikes"),
+                    samples_per_s=(at.samples - trained_before) / (self.watch.last - self.watch.started),
                 )
             )
-            self.stop_if_requested()
-        means: dict[str, float | None] = {f"train/{key}": total / samples for key, total in totals.items()}
-        if not self.labelled:
-            means["train/acc"] = None
-        mean_norms = (norms / self.steps_per_epoch).tolist()
-        return means | {
-            f"grad_norm/{name}": norm for name, norm in zip(layer_names(len(norms)), mean_norms, strict=True)
-        }
+            self.after_batch()
 
     def train_step(self, spikes: Tensor | Events, targets: Targets) -> tuple[float, Tensor, Trace]:
         """One optimizer step; returns the loss, the norm of each layer's weight gradient, and the trace."""
@@ -182,7 +192,7 @@ class Trainer:
         if not (torch.isfinite(loss) and finite):
             what = "loss" if not torch.isfinite(loss) else "gradient"
             raise DivergedError(
-                f"the {what} is not finite in epoch {self.epoch}, step {self.step + 1}",
+                f"the {what} is not finite in epoch {self.at.epoch}, step {self.at.step + 1}",
                 f"Lower optimizer.lr ({self.optimizer_options.lr:g} now); checkpoints of earlier epochs are kept",
             )
         if self.options.grad_clip is not None:
@@ -190,39 +200,67 @@ class Trainer:
                 gradient.clamp_(-self.options.grad_clip, self.options.grad_clip)
         self.optimizer.step()
         self.scheduler.step()
-        self.step += 1
         return loss.item(), norms, trace
 
     def evaluate(self, split: Split) -> Metrics:
         """Accuracy and efficiency of the network on a split."""
         size = self.options.eval_batch_size
-        return evaluate(self.network, self.loss, split, size, self.workers, self.device, self.stop_if_requested)
+        return evaluate(self.network, self.loss, split, size, self.workers, self.device, self.after_batch)
 
-    def keep_best(self, row: Row) -> None:
-        """Write best.pt if the monitored metric is better than ever before; ties go to the lower validation loss."""
-        if not self.best or rank(row, self.monitor) > rank(self.best, self.monitor):
-            self.best = {key: metric for key, metric in row.items() if key.startswith("val/")}
-            self.best_epoch = self.epoch
-            self.save("best.pt")
+    def is_best(self, row: Row) -> bool:
+        """Whether the monitored metric is better than ever before; ties go to the lower validation loss."""
+        return not self.at.best or rank(row, self.monitor) > rank(self.at.best, self.monitor)
 
-    def stop_if_requested(self) -> None:
+    def after_batch(self) -> None:
+        """Between two batches of training or validation: stop if asked to, write last.pt if it is due."""
+        minutes = self.options.checkpoint_minutes
         if self.stop.requested:
-            self.save("last.pt")
-            self.stop.raise_interrupted()
+            self.save(LAST)
+            self.stop.obey()
+        elif minutes is not None and time.perf_counter() - self.saved >= 60 * minutes:
+            self.save(LAST)
 
     def save(self, name: str) -> None:
         """Write a checkpoint of everything that training changes."""
         state: dict[str, Any] = {
+            **self.run_facts,
             "config": dict(self.stored_config),
             "network": self.network.state_dict(),
+            "steps_needed": self.network.steps_needed,
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
-            "epoch": self.epoch,
-            "step": self.step,
-            "best": dict(self.best),
-            "best_epoch": self.best_epoch,
+            "random": checkpoint.random_states(self.device),
+            "epoch": self.at.epoch,
+            "step": self.at.step,
+            "train": self.at.to_dict(),
         }
-        checkpoint.save(self.run_dir / "checkpoints" / name, state)
+        checkpoint.save(self.run_dir / name, state)
+        self.saved = time.perf_counter()
+
+    def restore(self, state: Mapping[str, Any], rows_told: int) -> None:
+        """Go on where a checkpoint was written.
+
+        Args:
+            rows_told: so many rows of epochs are in metrics.jsonl. One that is in the checkpoint only, because the
+                process was killed in between, is told once more.
+
+        Raises:
+            UserError: the checkpoint is of another network, or not whole.
+        """
+        checkpoint.load_network(self.network, state, LAST)
+        with checkpoint.whole(LAST):
+            self.network.steps_needed = state["steps_needed"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scheduler.load_state_dict(state["scheduler"])
+            self.at = TrainState.from_dict(state["train"], self.device)
+            self.resumed_at, rows = self.at.step, self.at.rows
+            told = rows_told if rows_told == len(rows) - 1 else len(rows)
+            self.past, self.unsaid = rows[:told], rows[told:]
+            checkpoint.set_random_states(state["random"], self.device)
+            for parameter in self.stored.parameters:
+                for moment in self.optimizer.state[parameter].values():
+                    if isinstance(moment, Tensor) and moment.dim() and moment.shape != parameter.shape:
+                        raise ValueError("the optimizer's state is of another network")
 
 
 def monitored(asked: str, labelled: bool) -> str:
@@ -249,6 +287,10 @@ def evaluate(
         metrics.update(trace, targets.label, loss_of(trace, loss, targets).item())
         after_batch()
     return metrics
+
+
+def _by_layer(name: str, values: Sequence[float]) -> Row:
+    return {f"{name}/{layer}": value for layer, value in zip(layer_names(len(values)), values, strict=True)}
 
 
 def _norm(gradient: Tensor) -> Tensor:

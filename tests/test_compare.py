@@ -104,9 +104,9 @@ def test_what_did_not_finish_is_listed_with_its_reason(tmp_path: Path) -> None:
 
 
 def test_a_process_number_given_out_again(tmp_path: Path) -> None:
-    """The run began in 2001; whoever has its process number today is somebody else."""
+    """The run's process began as the machine did; whoever has its number today is somebody else."""
     here = {"status": "running", "host": socket.gethostname(), "pid": os.getpid()}
-    make_run(tmp_path / "0", started="2001-01-01T00:00:00+00:00", **here)
+    make_run(tmp_path / "0", pid_started=0, **here)
     (aside,) = find([tmp_path]).aside
     assert aside.state == "interrupted"
 

@@ -9,6 +9,7 @@ import fakes
 import pytest
 import yaml
 
+from snnrun.errors import OutputError
 from snnrun.observers import FilesObserver, write_summary
 from snnrun.observers.base import Outcome, RunInfo
 
@@ -84,7 +85,7 @@ def test_a_summary_that_cannot_be_written_leaves_the_previous_one(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OutputError, match="No space left"):
         write_summary(tmp_path, {"status": "finished"})
     assert strictly((tmp_path / "summary.json").read_text()) == {"status": "running"}
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]

@@ -73,7 +73,7 @@ def test_a_sweep_folder_of_other_options_is_refused(swept: Swept) -> None:
     result = snnrun("-m", *options, "hydra.sweep.subdir=2", cwd=swept.cwd)
     assert result.returncode == 2
     (line,) = result.stderr.strip().splitlines()
-    assert "holds a finished run with other options" in line
+    assert "holds another run" in line
     assert (swept.runs[2] / "summary.json").read_text() == before
 
 

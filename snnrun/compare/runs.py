@@ -15,6 +15,7 @@ from typing import Any
 
 from snnrun.compare.reading import Damaged, clean, number, read_json, read_settings, read_yaml
 from snnrun.errors import UserError
+from snnrun.rundir import is_alive
 
 # options that do not change what is learnt: two runs that differ in nothing else are the same run, made twice
 _INDIFFERENT = {
@@ -23,7 +24,6 @@ _INDIFFERENT = {
 }  # fmt: skip
 _SHARES = ("acc", "acc_count", "acc_first", "undecided")
 _MOST_STEPS = 1_000_000
-_CLOCKS_DIFFER_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def read(folder: Path) -> Run | Aside:
         if status == "finished":
             return _finished(folder, summary)
         if status == "running":
-            status, why = _running(summary, _started(folder, summary))
+            status, why = _running(summary)
         if status not in ("failed", "interrupted", "running"):
             raise Damaged("summary.json has no known status")
         return Aside(folder, status, why or "no reason is recorded", " ".join(_task(folder)))
@@ -213,32 +213,16 @@ def _finished(folder: Path, summary: Mapping[str, Any]) -> Run:
     return Run(folder, config, facts, metrics, _overrides(folder), _started(folder, summary))
 
 
-def _running(summary: Mapping[str, Any], started: float) -> tuple[str, str]:
+def _running(summary: Mapping[str, Any]) -> tuple[str, str]:
     """State and reason of a run whose summary says that it is running."""
     pid, host = summary.get("pid"), summary.get("host")
     if not isinstance(pid, int) or isinstance(pid, bool) or not 0 < pid < 2**31 or not isinstance(host, str):
         raise Damaged("summary.json says running, but not in which process")
     if host != socket.gethostname():
         return "running", f"in process {pid} on {clean(host)}, which cannot be seen from here"
-    return (
-        ("running", f"in process {pid}") if _is_alive(pid, started) else ("interrupted", f"its process {pid} is gone")
-    )
-
-
-def _is_alive(pid: int, started: float) -> bool:
-    """Whether a process exists and began before a run that it is said to do: numbers are given out again."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # somebody else's process, but alive
-    try:
-        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-        booted = int(Path("/proc/stat").read_text().partition("\nbtime ")[2].split()[0])
-    except (OSError, ValueError, IndexError):
-        return True  # a system that does not tell
-    return booted + ticks / os.sysconf("SC_CLK_TCK") < started + _CLOCKS_DIFFER_S
+    if is_alive(pid, summary.get("pid_started")):
+        return "running", f"in process {pid}"
+    return "interrupted", f"its process {pid} is gone"
 
 
 def _started(folder: Path, summary: Mapping[str, Any]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from snnrun.observers.base import Evidence, LayerInfo, Observer, Outcome, Progress, Raster, Row, RunInfo
 from snnrun.observers.console import ConsoleObserver
@@ -35,6 +35,8 @@ class Observers:
     def finish(self, outcome: Outcome) -> None:
         """Everyone gets to finish, so that a full disk does not leave the live bar on the screen.
 
+        After an error, the others are told of a failed run: nobody calls finished what is not on disk.
+
         Raises:
             the first error that an observer raised.
         """
@@ -44,6 +46,7 @@ class Observers:
                 observer.finish(outcome)
             except Exception as error:
                 errors.append(error)
+                outcome = replace(outcome, summary={**outcome.summary, "status": "failed", "error": str(error)})
         if errors:
             raise errors[0]
 

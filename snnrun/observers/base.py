@@ -32,6 +32,10 @@ class RunInfo:
         group: name under which runs are compared (sweep folder or experiment name).
         data: n_train, n_val, n_test, split_seed, hash.
         steps: optimizer steps of the whole run.
+        run_id: the same before and after an interruption; W&B's id of the run.
+        resumed_at: step at which the run goes on after an interruption; None: it begins.
+        past: rows that were told before the interruption, and are not told again.
+        cut_off: whether the process before was killed, and could not close what it wrote.
     """
 
     run_dir: Path
@@ -55,6 +59,10 @@ class RunInfo:
     threads: int
     input_shape: tuple[int, ...] = ()
     monitor: str = "val/acc"
+    run_id: str | None = None
+    resumed_at: int | None = None
+    past: Sequence[Row] = ()
+    cut_off: bool = False
 
 
 class Progress(NamedTuple):

@@ -73,9 +73,13 @@ class ConsoleObserver:
         self._print(overview.of_run(run))
         if run.mode != "train":
             return
+        for row in run.past:
+            self._best = row if self._is_best(row) else self._best
         layers = overview.spiking_layers(run)
         silent = [f"{name} {layer.silent:.0%}" for name, layer in layers if (layer.silent or 0.0) >= _SILENT]
-        if silent:
+        if run.resumed_at is not None:
+            self.note(f"goes on after step {run.resumed_at:,} of {run.steps:,}")
+        elif silent:
             self.note(
                 f"silent neurons at the start: {', '.join(silent)}. Spikes that do not exist cannot be moved; "
                 "if this does not learn, try model.init=calibrate, or model.shift=0.05"
@@ -104,8 +108,7 @@ class ConsoleObserver:
     def row(self, row: Row) -> None:
         if "train/loss" not in row:
             return
-        monitor = self._run.monitor
-        best = row.get(monitor) is not None and (self._best is None or rank(row, monitor) > rank(self._best, monitor))
+        best = self._is_best(row)
         self._best = row if best else self._best
         line = "".join(f"{column.show(row):>{column.width}}" for column in self._columns)
         self._print(Text(f"{line} {self.star}" if best else line, style="green" if best else ""))
@@ -147,6 +150,10 @@ class ConsoleObserver:
     def _status(self, outcome: Outcome) -> str:
         where = f" in epoch {self._epoch} of {self._run.epochs}" if self._epoch else ""
         return f"run {outcome.summary['status']}{where}: {outcome.summary['error']}"
+
+    def _is_best(self, row: Row) -> bool:
+        monitor = self._run.monitor
+        return row.get(monitor) is not None and (self._best is None or rank(row, monitor) > rank(self._best, monitor))
 
     def _best_value(self) -> str:
         monitor = self._run.monitor

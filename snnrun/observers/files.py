@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from snnrun import atomic
 from snnrun.observers.base import Outcome, Progress, Row, RunInfo
 
 
@@ -19,38 +19,28 @@ class FilesObserver:
 
     def start(self, run: RunInfo) -> None:
         self.run_dir = run.run_dir
+        self.metrics = run.run_dir / "metrics.jsonl"
         text = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
-        write_atomically(run.run_dir / "config.yaml", text)
+        atomic.write(run.run_dir / "config.yaml", text.encode())
+        if run.past or self.metrics.exists():  # cut to what the checkpoint holds; a torn last line goes, too
+            atomic.write(self.metrics, "".join(to_json(row) + "\n" for row in run.past).encode())
 
     def step(self, progress: Progress) -> None:
         pass
 
     def row(self, row: Row) -> None:
-        with (self.run_dir / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with atomic.told(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
             file.write(to_json(row) + "\n")  # closing flushes: a killed run keeps its rows
 
     def finish(self, outcome: Outcome) -> None:
         if outcome.evidence is not None:
-            write_atomically(self.run_dir / "test_curve.json", to_json(outcome.evidence.curve))
+            atomic.write(self.run_dir / "test_curve.json", to_json(outcome.evidence.curve).encode())
         write_summary(self.run_dir, outcome.summary)
 
 
 def write_summary(run_dir: Path, summary: Mapping[str, Any]) -> None:
     """Replace summary.json as a whole."""
-    write_atomically(run_dir / "summary.json", to_json(summary, indent=2) + "\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write to a temporary name, flush to disk, rename: readers see the old content or the new, never a part."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    atomic.write(run_dir / "summary.json", f"{to_json(summary, indent=2)}\n".encode())
 
 
 def to_json(content: Any, indent: int | None = None) -> str:

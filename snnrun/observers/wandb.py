@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +59,17 @@ class WandbObserver:
                 lambda: _init(self.options, run, "online"), "W&B cannot be reached, logging offline"
             )
         if self.run is None:
+            lost = run.cut_off and _remove_unsynced(run)
             _, self.run = self._attempt(
                 lambda: _init(self.options, run, "offline"), "W&B cannot log, going on without it"
             )
-        if self.run is not None and not self.run.offline:
+            first = 0 if lost else math.inf
+        else:
+            first = self.run.step
             self.report.note(f"W&B run: {self.run.url}")
+        for row in run.past:
+            if row["step"] is not None and row["step"] >= first:
+                self.row(row)
 
     def step(self, progress: Progress) -> None:
         pass
@@ -78,7 +86,9 @@ class WandbObserver:
             self._attempt(lambda: self._log_images(outcome), "W&B does not show the plots of this run")
             if self.options.log_model and self.info.mode == "train":
                 self._attempt(lambda: self._log_model(outcome), "W&B does not keep best.pt")
-        sync = f"wandb sync {shlex.quote(os.path.relpath(Path(self.run.dir).parent))}"
+        # a run that was interrupted and went on offline has a folder for each part
+        parts = sorted(Path(self.run.dir).parent.parent.glob(f"*-{self.run.id}"))
+        sync = " ".join(("wandb sync", *(shlex.quote(os.path.relpath(part)) for part in parts)))
         url = None if self.run.offline else self.run.url
         exit_code = int(outcome.summary["status"] != "finished" or not self.complete)
         sent, _ = self._attempt(lambda: self.run.finish(exit_code=exit_code), "W&B has not received all of this run")
@@ -133,6 +143,20 @@ class WandbObserver:
             return False, None
 
 
+def _remove_unsynced(run: RunInfo) -> bool:
+    """Take back what a killed process left of this run on disk only; returns whether that is all there was.
+
+    W&B writes its file in blocks of 32 KiB, so that the rows since the last one are lost. Of a run that is in part with
+    the service already, nothing is taken back.
+    """
+    folder, parts = Path(run.run_dir) / "wandb", f"offline-run-*-{run.run_id}"
+    if list(folder.glob(f"{parts}/*.synced")):
+        return False
+    for part in folder.glob(parts):
+        shutil.rmtree(part, ignore_errors=True)
+    return True
+
+
 def _summary(outcome: Outcome) -> dict[str, float]:
     """``val`` and ``test`` of summary.json under the names that they have in W&B."""
     return {
@@ -168,6 +192,8 @@ def _init(options: WandbLogger, run: RunInfo, mode: Literal["online", "offline"]
         tags=[run.method, run.dataset, run.loss],
         config=dict(run.config),
         mode=mode,
+        id=run.run_id,
+        resume=None if run.resumed_at is None else "allow",  # the same run goes on
         reinit="create_new",  # a second init in one process would otherwise return the first run
         settings=wandb.Settings(
             silent=True,

@@ -31,7 +31,8 @@ class Network(nn.Module):
         for stage in self.stages:
             if isinstance(stage, Conv | AveragePool):
                 stage.use(neuron.kernel)
-        self._steps_needed: int | None = None  # by the last pass that was allowed to end early
+        # by the last pass that was allowed to end early; decides where the next one looks first, so checkpoints hold it
+        self.steps_needed: int | None = None
 
     @property
     def synapses(self) -> list[Synapse]:
@@ -71,11 +72,11 @@ class Network(nn.Module):
         from snnrun.snn import fused
 
         T = events.T
-        likely = None if self._steps_needed is None or self._steps_needed > 0.8 * T else self._steps_needed + T // 16
+        likely = None if self.steps_needed is None or self.steps_needed > 0.8 * T else self.steps_needed + T // 16
         chain = [stage for stage in self.stages if isinstance(stage, Dense)]
         trace, needed = fused.run(self.neuron, chain, events, until_fired, likely if until_fired else None)
         if until_fired:
-            self._steps_needed = needed
+            self.steps_needed = needed
         return trace
 
 
