@@ -147,7 +147,7 @@ def test_checkpoints_that_do_not_fit(finished: Path, capsys: Any, tmp_path: Path
         ({"config": {"experiment_name": "${oc.env:HOME}"}}, "is refused"),
         ({"config": {"hydra": {"run": {"dir": "/tmp/x"}}}}, "is refused"),
         ({"config": {"method": {"name": "stranger"}}}, "plugins=[MODULE]"),
-        ({"config": {"trainer": None}}, "not whole"),
+        ({"config": {"trainer": None}}, "the stored config has no trainer"),
     ]
     for number, (changes, says) in enumerate(cases):
         run_dir = interrupted(finished, tmp_path / str(number), **changes)

@@ -214,3 +214,16 @@ def test_often_within_an_epoch(tmp_path: Path) -> None:
         ours[name].pop("config")
         theirs[name].pop("config")
     assert_same(ours, theirs)
+
+
+def test_a_signal_while_a_finished_run_closes_leaves_it_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any) -> None:
+        raise Interrupted(2)
+
+    monkeypatch.setattr(PlotsObserver, "finish", interrupted)
+    with pytest.raises(Interrupted):
+        start(tmp_path, "trainer.epochs=1")
+    assert summary(tmp_path)["status"] == "finished"
+    assert (tmp_path / "test_curve.json").exists()
