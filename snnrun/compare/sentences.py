@@ -113,4 +113,6 @@ def _count(table: Table, row: Row, gap: Difference) -> str:
 
 
 def _noise(gap: Difference) -> str:
-    return "" if gap.beyond_noise or gap.low is None else " (no more than noise)"
+    if gap.beyond_noise or gap.low is None or gap.high is None:
+        return ""
+    return " (no more than noise)" if gap.low <= 0 <= gap.high else " (no more than noise by Student's t)"

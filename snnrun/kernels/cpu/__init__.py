@@ -44,7 +44,7 @@ class _Compiling(event.Listener):  # type: ignore[misc]
 
     def on_start(self, event: Any) -> None:
         if self.tell is not None:
-            self.tell("compiling the CPU kernel, once per installation: some 10 seconds ...")
+            self.tell("compiling the CPU kernel, once per installation: some 20 seconds ...")
             self.tell = None
 
     def on_end(self, event: Any) -> None:
