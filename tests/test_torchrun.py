@@ -45,7 +45,7 @@ def test_one_folder_and_one_voice(shared: tuple[Path, str]) -> None:
     assert [path.name for path in run_dir.parent.iterdir()] == [run_dir.name]
     assert len(list((run_dir / "wandb").glob("offline-run-*"))) == 1
     assert summary(run_dir)["processes"] == 2
-    assert [row["step"] for row in rows(run_dir)] == [41, 82, 123, 123]
+    assert [row["step"] for row in rows(run_dir)] == [81, 162, 243, 243]
     assert (output.count("method   hybrid"), output.count("wandb sync")) == (1, 1)
     cores = len(os.sched_getaffinity(0))
     assert summary(run_dir)["threads"] == max(1, cores // 2), "torchrun's OMP_NUM_THREADS=1 is not the user's"
@@ -110,17 +110,18 @@ def test_killed_stopped_and_resumed_by_another_number_of_processes(tmp_path: Pat
     _, errors = process.communicate(timeout=60)
     print(f"a process was killed; the job ended {time.monotonic() - killed:.1f} s later")
     assert process.returncode != 0
-    assert "another process of this run is gone" in errors
+    (line,) = [line for line in errors.splitlines() if line.startswith("snnrun:")]
+    assert "another process of this run is gone" in line or "stopped by signal 15" in line
     assert status(run_dir) == "interrupted"
-    epoch = checkpoint.load(run_dir / LAST)["epoch"]
-    assert epoch >= 1
+    state = checkpoint.load(run_dir / LAST)
+    assert state["epoch"] >= 1
 
     process = torchrun.popen(2, f"resume={run_dir}", cwd=tmp_path)
-    wait_for_epoch(run_dir, epoch + 2)
+    wait_for_epoch(run_dir, state["epoch"] + 2)
     process.send_signal(signal.SIGTERM)
     output, errors = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert f"goes on after step {16 * (epoch - 1)}" in output or f"goes on after step {16 * epoch}" in output
+    assert f"goes on after step {state['step']:,} of" in output
     assert "snnrun: stopped by signal 15" in errors
     assert (summary(run_dir)["status"], summary(run_dir)["resumed"]) == ("interrupted", 1)
 
@@ -129,7 +130,7 @@ def test_killed_stopped_and_resumed_by_another_number_of_processes(tmp_path: Pat
     snnrun(f"resume={run_dir}", f"trainer.epochs={last}", cwd=tmp_path, check=True)
     content = summary(run_dir)
     assert (content["status"], content["processes"], content["epochs"]) == ("finished", 1, last)
-    assert [row["step"] for row in rows(run_dir)][:-1] == [16 * (number + 1) for number in range(last)]
+    assert [row["step"] for row in rows(run_dir)][:-1] == [32 * (number + 1) for number in range(last)]
 
 
 def wait_for_epoch(run_dir: Path, epochs: int) -> None:
