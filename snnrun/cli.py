@@ -17,33 +17,40 @@ from omegaconf import DictConfig
 
 from snnrun import __version__
 from snnrun.config import check, compose_node, conf_dir, open_groups, to_plain
-from snnrun.errors import Interrupted, UserError
-from snnrun.experiment import Run
+from snnrun.distributed import ToldByFirst, World, join
+from snnrun.errors import DivergedError, Interrupted, UserError
 from snnrun.jobs import run_job
 from snnrun.multirun import quoted, run_sweep, sweep_overrides
 from snnrun.resume import compose_resume
 from snnrun.rundir import claim
-from snnrun.stop import Stop
+from snnrun.start import follow, start
 from snnrun.stored import compose_test, parse_overrides
 from snnrun.sweep import check_sweep
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (0 done, 2 user error, 130 or 143 stopped). A bug raises."""
+    world = join()
+    code, said = _outcome(list(sys.argv[1:] if argv is None else argv), world)
+    if said:
+        print(f"snnrun: {said}", file=sys.stderr, flush=True)
+    return world.end(code)
+
+
+def _outcome(argv: list[str], world: World) -> tuple[int, str]:
+    """Exit code, and what there is to say about it; of several processes, one says it."""
     try:
-        return _dispatch(list(sys.argv[1:] if argv is None else argv))
+        return _dispatch(argv, world) if world.is_first else follow(world), ""
     except UserError as error:
-        print(f"snnrun: error: {error}", file=sys.stderr)
-        return 2
+        everybodys = isinstance(error, ToldByFirst | DivergedError)
+        return 2, f"error: {error}" if world.is_first or not everybodys else ""
     except Interrupted as error:
-        print(f"snnrun: {error}; what was finished is in the run's folder", file=sys.stderr)
-        return 128 + error.signum
+        return 128 + error.signum, f"{error}; what was finished is in the run's folder" if world.is_first else ""
     except KeyboardInterrupt:
-        print("snnrun: stopped", file=sys.stderr)
-        return 130
+        return 130, "stopped" if world.is_first else ""
 
 
-def _dispatch(argv: list[str]) -> int:
+def _dispatch(argv: list[str], world: World) -> int:
     if argv == ["--version"]:
         print(f"snnrun {__version__}")
         return 0
@@ -52,6 +59,8 @@ def _dispatch(argv: list[str]) -> int:
     if options.help or options.hydra_help or options.info or options.shell_completion:
         return _hydra(argv, lambda node: None)
     if options.multirun and not options.cfg:
+        if world.size > 1:
+            raise UserError("-m sweeps over many runs, torchrun shares out one", "Start each job by its own torchrun")
         sweep = check_sweep(options.overrides, options.config_dir)
         added = sweep_overrides(sweep, options.overrides)
         claim(sweep.folder)
@@ -65,7 +74,7 @@ def _dispatch(argv: list[str]) -> int:
             )
     resume = _given(parsed, "resume") is not None
     if resume or _given(parsed, "mode") == "test":
-        return _from_checkpoint(options.overrides, options.config_dir, options.cfg, resume)
+        return _from_checkpoint(options.overrides, options.config_dir, options.cfg, resume, world)
     node = compose_node(options.overrides, options.config_dir)
     config = check(to_plain(node))
     if options.cfg:
@@ -75,7 +84,7 @@ def _dispatch(argv: list[str]) -> int:
         return 0
     folder = str(node.hydra.run.dir)
     claim(Path(folder))
-    return _single([*argv, f"hydra.run.dir={quoted(folder)}"])  # composed anew, its time stamp would be another
+    return _single([*argv, f"hydra.run.dir={quoted(folder)}"], world)  # composed anew, its time stamp would be another
 
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -91,17 +100,15 @@ def _usage_error(message: str) -> NoReturn:
     raise UserError(message, "snnrun --help shows how to call it")
 
 
-def _single(argv: list[str]) -> int:
+def _single(argv: list[str], world: World) -> int:
     """Run Hydra around one job; whatever the job raises is raised here, outside of Hydra's own reporting."""
     raised: list[BaseException] = []
 
     def job(node: DictConfig) -> None:
         run_dir = Path(HydraConfig.get().runtime.output_dir)
-        stop = Stop()
         try:
             config = check(to_plain(node))
-            with stop.listening():
-                Run(config, run_dir, config.options.experiment_name, stop)()
+            start(world, config, run_dir, config.options.experiment_name)
         except BaseException as error:
             raised.append(error)
 
@@ -111,7 +118,9 @@ def _single(argv: list[str]) -> int:
     return code
 
 
-def _from_checkpoint(overrides: Sequence[str], config_dir: str | None, cfg: str | None, resume: bool) -> int:
+def _from_checkpoint(
+    overrides: Sequence[str], config_dir: str | None, cfg: str | None, resume: bool, world: World
+) -> int:
     """Without Hydra, which would write the .hydra of a resumed run anew, and knows nothing of stored configs."""
     if resume:
         config, state, run_dir, group = compose_resume(overrides, config_dir)
@@ -123,9 +132,7 @@ def _from_checkpoint(overrides: Sequence[str], config_dir: str | None, cfg: str 
         return 0
     if not resume:
         claim(run_dir)
-    stop = Stop()
-    with stop.listening():
-        Run(config, run_dir, group, stop, state)()
+    start(world, config, run_dir, group, state)
     return 0
 
 

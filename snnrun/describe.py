@@ -93,6 +93,7 @@ def run_info(
         threads=summary["threads"],
         input_shape=data.shape,
         monitor=monitored(config.trainer.monitor, config.dataset.has_labels),
+        processes=summary["processes"],
         run_id=None if trainer is None else str(trainer.run_facts["run_id"]),
         resumed_at=None if trainer is None else trainer.resumed_at,
         past=() if trainer is None else trainer.past,

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ import torch
 
 from snnrun import atomic, checkpoint, describe, kernels
 from snnrun.config import Config
-from snnrun.data import batches, shuffled
+from snnrun.data import Quiet, Reporter, batches, shuffled
+from snnrun.distributed import World
 from snnrun.errors import Interrupted, OutputError, UserError
+from snnrun.evaluation import evaluate
 from snnrun.evidence import collect
 from snnrun.metrics import Metrics, higher_is_better
 from snnrun.observers import ConsoleObserver, Observers, Outcome, Row, build_observers, write_summary
@@ -28,7 +30,7 @@ from snnrun.snn import Events, Network, Trace
 from snnrun.snn.init import calibrate, shift_and_gain
 from snnrun.step import gradient_step
 from snnrun.stop import Stop
-from snnrun.trainer import Trainer, evaluate
+from snnrun.trainer import Trainer
 
 log = logging.getLogger("snnrun")
 
@@ -40,6 +42,7 @@ class Run:
     Attributes:
         group: name under which runs are compared: the sweep's folder or the experiment's name.
         checkpoint: state to evaluate, in mode test; in mode train, state to go on from in the same folder.
+        world: the processes that work at it; the first one has the checkpoint, writes and speaks for all.
     """
 
     config: Config
@@ -47,6 +50,7 @@ class Run:
     group: str
     stop: Stop
     checkpoint: Mapping[str, Any] | None = None
+    world: World = field(default_factory=World)
 
     def __call__(self) -> dict[str, Any]:
         """Train (or test) and return the content of summary.json.
@@ -59,9 +63,14 @@ class Run:
         self.rows: list[Row] = []
         self.observers: Observers | None = None
         self.console = ConsoleObserver()
+        self.reporter: Reporter = self.console if self.world.is_first else Quiet()
         self.testing = self.config.options.mode == "test"
         self.state = None if self.testing else self.checkpoint
         self.begun = self.told = False
+        if not self.world.is_first:
+            self.summary = describe.first_summary(self.config, self.run_dir, self.group)
+            self._run()
+            return self.summary
         with atomic.told(self.run_dir):
             prepare(self.run_dir)
             remove_leftovers(self.run_dir)
@@ -79,26 +88,11 @@ class Run:
 
     def _run(self) -> None:
         config = self.config
-        self.threads = self._threads()
-        torch.set_num_threads(self.threads)
-        self.device = config.trainer.torch_device()
-        if self.device.index is not None:
-            torch.cuda.set_device(self.device)  # Triton launches kernels on the current GPU
-        # on GPUs: convolutions in full float32, the same every time, or spikes near the threshold flip
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
-        self.kernel = kernels.choose(config.trainer.kernel, self.device)
-        self.summary |= {"kernel": self.kernel, "device": str(self.device), "threads": self.threads}
-        self.data = config.dataset.load(config.options.seed, self.console)
-        self.summary["data"] = describe.data_summary(self.data, config)
-        if self.state is not None and self.state["data"] != self.data.hash:
-            raise UserError("the data are not those that the run was trained on", "Give the same dataset.root")
-        with kernels.telling(self.kernel, self.console.note):
-            network, first = self._network()
-        self.summary["params"] = sum(parameter.numel() for parameter in network.parameters())
+        self.checkpoint = self.world.from_first(lambda: self.checkpoint)
+        self.state = None if self.testing else self.checkpoint
+        network, first = self.world.together(self._build)
         layers = describe.layer_infos(network, first)
-        observers = build_observers(config.logger, self.console)
+        observers = build_observers(config.logger, self.console) if self.world.is_first else Observers([])
         if self.testing:
             assert self.checkpoint is not None
             self.observers = observers
@@ -112,16 +106,43 @@ class Run:
         self.summary.pop("cut_off", None)  # they have seen to it
         self._train(trainer)
 
+    def _build(self) -> tuple[Network, Trace]:
+        """Device, kernel, data and network; all that a user may have to mend before the run can begin."""
+        config = self.config
+        self.threads = self._threads()
+        torch.set_num_threads(self.threads)
+        self.device = self.world.device(config.trainer.torch_device())
+        if self.device.index is not None:
+            torch.cuda.set_device(self.device)  # Triton launches kernels on the current GPU
+        # on GPUs: convolutions in full float32, the same every time, or spikes near the threshold flip
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        self.kernel = kernels.choose(config.trainer.kernel, self.device)
+        self.summary |= {"kernel": self.kernel, "device": str(self.device), "threads": self.threads}
+        self.summary["processes"] = self.world.size
+        self.data = config.dataset.load(config.options.seed, self.reporter)
+        self.summary["data"] = describe.data_summary(self.data, config)
+        if self.state is not None and self.state["data"] != self.data.hash:
+            raise UserError("the data are not those that the run was trained on", "Give the same dataset.root")
+        with kernels.telling(self.kernel, self.reporter.note):
+            network, first = self._network()
+        self.summary["params"] = sum(parameter.numel() for parameter in network.parameters())
+        return network, first
+
     def _threads(self) -> int:
         """As asked; else as before an interruption, for sums depend on it in their last bits; else all cores."""
+        cores = available_cores(self.world.local_size)
         if self.config.trainer.threads is not None or self.state is None:
-            return self.config.trainer.threads or available_cores()
+            return self.config.trainer.threads or cores
         with checkpoint.whole(self.run_dir / LAST):
-            threads, cores = int(self.state["threads"]), available_cores()
+            threads = int(self.state["threads"])
+            if self.world.size != self.state.get("processes", 1):
+                return cores
             if not 1 <= threads <= 4096:
                 raise ValueError(f"threads is {threads}")
         if threads != cores:
-            self.console.note(f"goes on with {threads} threads as before, not the {cores} of this machine")
+            self.reporter.note(f"goes on with {threads} threads as before, not the {cores} of this machine")
         return threads
 
     def _network(self) -> tuple[Network, Trace]:
@@ -133,14 +154,16 @@ class Run:
         ).to(self.device)
         # shuffled, for recordings are sorted by class
         order = shuffled(len(self.data.train), config.options.seed, epoch=0)
-        batch = next(batches(self.data.train, config.trainer.batch_size, order=order)).to(self.device)
+        first = order[: config.trainer.batch_size]
+        batch = next(batches(self.data.train, len(first), order=self.world.part(first))).to(self.device)
         if self.checkpoint is not None:
             path = config.options.checkpoint if self.testing else self.run_dir / LAST
             checkpoint.load_network(network, self.checkpoint, path or "")
         else:
             shift_and_gain(network, config.model.gain, config.model.shift)
             if config.model.init == "calibrate":
-                spikes = batch.spikes.dense() if isinstance(batch.spikes, Events) else batch.spikes
+                whole = next(batches(self.data.train, len(first), order=first)).to(self.device)
+                spikes = whole.spikes.dense() if isinstance(whole.spikes, Events) else whole.spikes
                 calibrate(network, spikes, config.model.rate)
         if not self.testing:  # a gradient to be thrown away: kernels compile now, not within the first epoch
             gradient_step(network, config.loss, *batch)
@@ -151,6 +174,7 @@ class Run:
     def _trainer(self, network: Network, observers: Observers) -> Trainer:
         config = self.config
         run_id = secrets.token_hex(4) if self.state is None else str(self.state["run_id"])
+        facts = {"run_id": run_id, "threads": self.threads, "processes": self.world.size, "data": self.data.hash}
         trainer = Trainer(
             network=network,
             loss=config.loss,
@@ -161,14 +185,15 @@ class Run:
             seed=config.options.seed,
             workers=config.dataset.workers,
             stored_config=config.to_dict(),
-            run_facts={"run_id": run_id, "threads": self.threads, "data": self.data.hash},
+            run_facts=facts,
             observer=observers,
             run_dir=self.run_dir,
             device=self.device,
             stop=self.stop,
+            world=self.world,
         )
         if self.state is not None:
-            trainer.restore(self.state, whole_rows(self.run_dir))
+            trainer.restore(self.state, self.world.from_first(lambda: whole_rows(self.run_dir)))
         return trainer
 
     def _train(self, trainer: Trainer) -> None:
@@ -186,7 +211,7 @@ class Run:
             self.summary["monitor"] = trainer.monitor
             self.summary["best_epoch"] = at.best_epoch
             self.summary["val"] = {key.removeprefix("val/"): value for key, value in at.best.items()}
-        best = checkpoint.load(self.run_dir / BEST)
+        best = self.world.from_first(lambda: checkpoint.load(self.run_dir / BEST))
         checkpoint.load_network(trainer.network, best, self.run_dir / BEST)
         self._finish(trainer.network, epoch=at.epoch, step=at.step)
 
@@ -217,6 +242,7 @@ class Run:
             config.trainer.eval_batch_size,
             config.dataset.workers,
             self.device,
+            self.world,
         )
 
     def _end(self, evidence: Any = None) -> None:

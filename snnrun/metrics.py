@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,6 +80,20 @@ class Metrics:
             self._add_confusion(label, decision.of(self.decision), output.shape[2])
         self._add_curve(trace, decision, label)
 
+    def join(self, others: Iterable[Metrics]) -> None:
+        """Add what others have accumulated on other samples of the same split."""
+        for other in others:
+            self.samples += other.samples
+            self.labelled += other.labelled
+            for name, total in other._sums.items():
+                self._add(name, total)
+            for name, curve in other._curves.items():
+                self._curves[name] = self._curves.get(name, 0.0) + curve
+            if other._fired:
+                self._add_fired(other._fired)
+            if other._confusion is not None:
+                self._confusion = other._confusion + (0 if self._confusion is None else self._confusion)
+
     def result(self) -> dict[str, float | None]:
         """Averages over the samples seen so far, keys as in the README and ``loss``."""
         if not self.samples:
@@ -117,8 +131,7 @@ class Metrics:
         self._sums[name] = self._sums.get(name, 0.0) + total
 
     def _add_spikes(self, trace: Trace, decision: Decision) -> None:
-        fired = [(~layer.silent(trace.steps)).any(0) for layer in trace.layers]
-        self._fired = [new | old for new, old in zip(fired, self._fired or fired, strict=True)]
+        self._add_fired([(~layer.silent(trace.steps)).any(0).cpu() for layer in trace.layers])
         last = decision.step.clamp(max=trace.output.s.shape[0] - 1)[None]
         total, total_to_decision = 0.0, 0.0
         for index, layer in enumerate(trace.layers):
@@ -129,6 +142,9 @@ class Metrics:
             total, total_to_decision = total + spikes, total_to_decision + to_decision
         self._add("spikes", total)
         self._add("spikes_to_decision", total_to_decision)
+
+    def _add_fired(self, fired: list[Tensor]) -> None:
+        self._fired = [new | old for new, old in zip(fired, self._fired or fired, strict=True)]
 
     def _add_confusion(self, label: Tensor, prediction: Tensor, classes: int) -> None:
         if self._confusion is None:

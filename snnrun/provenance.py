@@ -17,12 +17,17 @@ from snnrun import __version__, atomic
 log = logging.getLogger("snnrun")
 
 
-def available_cores() -> int:
-    """Cores that this process may use; OMP_NUM_THREADS, where the user has set it, is the user's word on that."""
+def available_cores(processes: int = 1) -> int:
+    """Cores that this process may use; OMP_NUM_THREADS, where the user has set it, is the user's word on that.
+
+    Args:
+        processes: so many share the machine. torchrun then sets OMP_NUM_THREADS to 1 where the user has not.
+    """
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked):
+    if asked.isdigit() and int(asked) > (processes > 1):
         return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // processes)
 
 
 def versions() -> dict[str, str | None]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from snnrun.distributed import World
 from snnrun.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -20,10 +21,15 @@ class Stop:
 
     Where a launcher listens for its own signals already (submitit: SIGUSR2 for preemption, SIGTERM to be ignored), the
     run is saved first, and what follows is the launcher's: its handler is called, and decides whether to go on.
+
+    Of several processes, all stop where one is told to. There the first signal is the only one that counts: torchrun
+    and SLURM both pass on the same one, and make an end themselves of who takes too long.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, world: World | None = None) -> None:
         self.handing_on = False  # a launcher's handler is at work, and what it raises is no failure of the run
+        self._world = world or World()
+        self._heard = False
         self._pending: list[int] = []
         self._deferring = False
         self._handed_on: dict[int, Callable[[int, FrameType | None], Any]] = {}
@@ -39,7 +45,7 @@ class Stop:
             handler = signal.getsignal(signum)
             if signum != signal.SIGINT and callable(handler):
                 self._handed_on[signum] = handler
-            elif signum not in SIGNALS:
+            elif signum not in SIGNALS and self._world.size == 1:
                 continue  # nobody asked for it: what it does by default is left alone
             previous[signum] = signal.signal(signum, self._handle)
         try:
@@ -63,6 +69,13 @@ class Stop:
         """Whether a signal waits for :meth:`obey`."""
         return bool(self._pending)
 
+    def agree(self) -> bool:
+        """Let a signal that any process of the run has heard count for all; whether there is one."""
+        told = self._world.most(self._pending[-1] if self._pending else 0)
+        if told and told not in self._pending:
+            self._pending.append(told)
+        return self.requested
+
     def obey(self) -> None:
         """Do what the signals that came ask for, now that the run is saved.
 
@@ -79,6 +92,9 @@ class Stop:
             self.handing_on = False
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if self._world.size > 1 and self._heard:
+            return
+        self._heard = True
         again = self.requested and signum not in self._handed_on
         if signum not in self._pending:
             self._pending.append(signum)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,19 @@ import torch
 from torch import Tensor
 
 from snnrun import checkpoint
-from snnrun.data import Data, Split, batches, shuffled
+from snnrun.data import Batch, Data, Split, batches, shuffled
+from snnrun.distributed import World
 from snnrun.errors import DivergedError
+from snnrun.evaluation import evaluate
 from snnrun.kernels import KERNELS
-from snnrun.losses import Loss, Targets
+from snnrun.losses import Loss
 from snnrun.metrics import Metrics, decide, higher_is_better, layer_names, rank
 from snnrun.observers.base import Observer, Progress, Row
 from snnrun.optim import Optimizer, Scheduler, Stored
 from snnrun.registry import param
 from snnrun.rundir import BEST, LAST
-from snnrun.snn import Events, Network, Trace
-from snnrun.step import gradient_step, loss_of
+from snnrun.snn import Network, Trace
+from snnrun.step import gradient_step
 from snnrun.stop import Stop
 from snnrun.trainstate import Stopwatch, TrainState
 
@@ -34,12 +37,13 @@ class TrainerOptions:
     Attributes:
         device: auto, cpu, cuda or cuda:N.
         kernel: auto (the fastest that runs on the device), reference (plain PyTorch), cpu (numba) or cuda (Triton).
-        threads: CPU threads; null: all cores.
+        batch_size: samples of an optimizer step, over all processes.
+        threads: CPU threads of each process; null: all cores.
         monitor: validation metric that selects best.pt; on data without labels val/loss stands in for accuracies.
         grad_clip: gradients are clipped element by element to +- this; null: not at all.
         patience: stop after this many epochs without a new best; null: never.
         checkpoint_minutes: within an epoch, write last.pt this often; null: only at the end of each epoch.
-        eval_batch_size: batch size of validation and test.
+        eval_batch_size: batch size of validation and test, in each process.
     """
 
     epochs: int = param(10, ge=1)
@@ -68,6 +72,7 @@ class Trainer:
         workers: processes that prepare batches.
         stored_config: written into every checkpoint.
         run_facts: what else a checkpoint holds, for whoever goes on from it.
+        world: the processes that share every batch; the first one writes.
         at: where the run is; begins at the beginning, or where :meth:`restore` puts it.
         resumed_at: step at which :meth:`restore` put it.
         past, unsaid: rows measured before an interruption, those that observers saw then and one that they did not.
@@ -87,6 +92,7 @@ class Trainer:
     run_dir: Path
     device: torch.device
     stop: Stop
+    world: World = field(default_factory=World)
 
     def __post_init__(self) -> None:
         self.steps_per_epoch = -(-len(self.data.train) // self.options.batch_size)
@@ -158,15 +164,10 @@ class Trainer:
         trained_before = at.samples
         self.watch.restart()
         self.network.train()
-        for batch in batches(self.data.train, size, self.workers, order):
-            spikes, targets = batch.to(self.device)
-            loss, norms, trace = self.train_step(spikes, targets)
-            with torch.no_grad():
-                sums = {"loss": loss * batch.size, "spikes": sum(layer.total.item() for layer in trace.layers)}
-                if targets.label is not None:
-                    prediction = decide(trace.output.s).of(self.loss.decision)
-                    sums["acc"] = (prediction == targets.label).sum().item()
-            at.add(batch.size, norms, sums)
+        for batch in batches(self.data.train, size, self.workers, order, self.world.part):
+            samples = min(size, len(self.data.train) - at.batches * size)
+            sums, norms = self.train_step(batch.to(self.device), samples)
+            at.add(samples, norms, sums)
             at.spend(self.watch.lap())
             self.observer.step(
                 Progress(
@@ -182,15 +183,24 @@ class Trainer:
             )
             self.after_batch()
 
-    def train_step(self, spikes: Tensor | Events, targets: Targets) -> tuple[float, Tensor, Trace]:
-        """One optimizer step; returns the loss, the norm of each layer's weight gradient, and the trace."""
+    def train_step(self, batch: Batch, samples: int) -> tuple[dict[str, float], Tensor]:
+        """One optimizer step.
+
+        Args:
+            batch: this process's part.
+            samples: of the whole batch.
+
+        Returns:
+            Sums over the whole batch, and the norm of each layer's weight gradient.
+        """
         self.network.zero_grad()
-        loss, trace = gradient_step(self.network, self.loss, spikes, targets)
+        loss, trace = gradient_step(self.network, self.loss, *batch, self.world, samples)
+        sums = self.world.totals(self.sums(trace, loss.item(), batch.targets.label, self.world.share(samples)))
         gradients = self.stored.take_gradients()
         norms = torch.stack([_norm(gradient) for gradient in gradients if gradient.dim() > 1])
         finite = torch.isfinite(norms).all() and all(torch.isfinite(g).all() for g in gradients if g.dim() == 1)
-        if not (torch.isfinite(loss) and finite):
-            what = "loss" if not torch.isfinite(loss) else "gradient"
+        if not (math.isfinite(sums["loss"]) and finite):
+            what = "gradient" if math.isfinite(sums["loss"]) else "loss"
             raise DivergedError(
                 f"the {what} is not finite in epoch {self.at.epoch}, step {self.at.step + 1}",
                 f"Lower optimizer.lr ({self.optimizer_options.lr:g} now); checkpoints of earlier epochs are kept",
@@ -200,12 +210,20 @@ class Trainer:
                 gradient.clamp_(-self.options.grad_clip, self.options.grad_clip)
         self.optimizer.step()
         self.scheduler.step()
-        return loss.item(), norms, trace
+        return sums, norms
+
+    @torch.no_grad()
+    def sums(self, trace: Trace, loss: float, label: Tensor | None, own: int) -> dict[str, float]:
+        """Sums over the samples of a batch that are this process's own: all that were computed, or none."""
+        sums = {"loss": loss * own, "spikes": sum(layer.total.item() for layer in trace.layers)}
+        if label is not None:
+            sums["acc"] = (decide(trace.output.s).of(self.loss.decision) == label).sum().item()
+        return {key: value if own else 0.0 * value for key, value in sums.items()}
 
     def evaluate(self, split: Split) -> Metrics:
         """Accuracy and efficiency of the network on a split."""
         size = self.options.eval_batch_size
-        return evaluate(self.network, self.loss, split, size, self.workers, self.device, self.after_batch)
+        return evaluate(self.network, self.loss, split, size, self.workers, self.device, self.world, self.after_batch)
 
     def is_best(self, row: Row) -> bool:
         """Whether the monitored metric is better than ever before; ties go to the lower validation loss."""
@@ -214,7 +232,7 @@ class Trainer:
     def after_batch(self) -> None:
         """Between two batches of training or validation: stop if asked to, write last.pt if it is due."""
         minutes = self.options.checkpoint_minutes
-        if self.stop.requested:
+        if self.stop.agree():
             self.save(LAST)
             self.stop.obey()
         elif minutes is not None and time.perf_counter() - self.saved >= 60 * minutes:
@@ -222,6 +240,8 @@ class Trainer:
 
     def save(self, name: str) -> None:
         """Write a checkpoint of everything that training changes."""
+        if not self.world.is_first:
+            return
         state: dict[str, Any] = {
             **self.run_facts,
             "config": dict(self.stored_config),
@@ -266,27 +286,6 @@ class Trainer:
 def monitored(asked: str, labelled: bool) -> str:
     """The metric that selects the best epoch: as asked, or val/loss for an accuracy on data without labels."""
     return asked if labelled or not higher_is_better(asked) else "val/loss"
-
-
-@torch.no_grad()
-def evaluate(
-    network: Network,
-    loss: Loss,
-    split: Split,
-    batch_size: int,
-    workers: int,
-    device: torch.device,
-    after_batch: Callable[[], None] = lambda: None,
-) -> Metrics:
-    """Accuracy and efficiency of a network on a split, from the full window; ``after_batch`` is called in between."""
-    metrics = Metrics(loss.decision)
-    network.eval()
-    for batch in batches(split, batch_size, workers):
-        spikes, targets = batch.to(device)
-        trace = network(spikes)
-        metrics.update(trace, targets.label, loss_of(trace, loss, targets).item())
-        after_batch()
-    return metrics
 
 
 def _by_layer(name: str, values: Sequence[float]) -> Row:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli import SECONDS, run_dirs, snnrun, summary
+from kills import popen, results
 
 from snnrun.data import Quiet
 from snnrun.data.nmnist import NMNIST, read_recording
@@ -223,3 +225,23 @@ def test_offline_names_url_folder_and_layout(tmp_path: Path, cache: Path, monkey
     assert "http://127.0.0.1:1/train.zip" in message
     assert f"{tmp_path}/NMNIST/Train/<digit>/NUMBER.bin" in message
     assert data_folder(tmp_path) == []
+
+
+def test_two_runs_in_the_same_second_share_what_neither_has_packed(
+    shared_data: Path, tmp_path: Path, cache: Path
+) -> None:
+    arguments = ("debug=fast", "dataset=nmnist", f"dataset.root={shared_data}", "dataset.T=20", "logger=none")
+    arguments += ("trainer.threads=1", "model.layers=fc32-out")
+    both = [popen(*arguments, cwd=tmp_path, SNNRUN_CACHE=str(cache)) for _ in range(2)]
+    outputs = ["".join(process.communicate(timeout=SECONDS)) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    first, second = run_dirs(tmp_path)
+    assert results(first) == results(second)
+    content = summary(first)
+    packed = [path for path in (cache / "packed").iterdir() if path.is_dir()]
+    assert len(packed) == 2  # training and test
+    assert sum(output.count("packing nmnist") for output in outputs) == 2 * 2  # each once: a line at start and end
+    # and a third, alone, into a cache of its own
+    snnrun(*arguments, "hydra.run.dir=alone", cwd=tmp_path, check=True, SNNRUN_CACHE=str(tmp_path / "other"))
+    assert summary(tmp_path / "alone")["data"] == content["data"]
+    assert results(tmp_path / "alone") == results(first)

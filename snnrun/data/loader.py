@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,15 +36,22 @@ def shuffled(size: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(size)
 
 
-def batches(split: Split, batch_size: int, workers: int = 0, order: np.ndarray | None = None) -> Iterator[Batch]:
+def batches(
+    split: Split,
+    batch_size: int,
+    workers: int = 0,
+    order: np.ndarray | None = None,
+    part: Callable[[np.ndarray], np.ndarray] = lambda batch: batch,
+) -> Iterator[Batch]:
     """Cut a split into batches, the last one possibly smaller.
 
     Args:
         order: positions within the split; None keeps its order.
         workers: processes that prepare batches ahead (forked, so that they share memory-mapped data).
+        part: picks, of the positions in a batch, those that are wanted here.
     """
     positions = np.arange(len(split)) if order is None else order
-    chunks = [positions[start : start + batch_size] for start in range(0, len(positions), batch_size)]
+    chunks = [part(positions[start : start + batch_size]) for start in range(0, len(positions), batch_size)]
     loader: DataLoader[Any] = DataLoader(
         _ByChunk(split),  # type: ignore[arg-type]
         batch_size=None,

@@ -32,6 +32,7 @@ class RunInfo:
         group: name under which runs are compared (sweep folder or experiment name).
         data: n_train, n_val, n_test, split_seed, hash.
         steps: optimizer steps of the whole run.
+        threads: of each of so many processes.
         run_id: the same before and after an interruption; W&B's id of the run.
         resumed_at: step at which the run goes on after an interruption; None: it begins.
         past: rows that were told before the interruption, and are not told again.
@@ -57,6 +58,7 @@ class RunInfo:
     kernel: str
     device: str
     threads: int
+    processes: int = 1
     input_shape: tuple[int, ...] = ()
     monitor: str = "val/acc"
     run_id: str | None = None

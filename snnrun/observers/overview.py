@@ -29,7 +29,9 @@ def of_run(run: RunInfo) -> Table:
     )
     for name, layer in _named_layers(run):
         table.add_row("", Text(_layer(name, layer)))
-    table.add_row("machine", Text(f"{run.device}, {run.kernel} kernel, {run.threads} threads; seed {run.seed}"))
+    processes = f"{run.processes} processes, each with " if run.processes > 1 else ""
+    device = "cuda" if run.processes > 1 and run.device.startswith("cuda") else run.device
+    table.add_row("machine", Text(f"{device}, {run.kernel} kernel, {processes}{run.threads} threads; seed {run.seed}"))
     table.add_row("folder", Text(short_path(run.run_dir)))
     return table
 
