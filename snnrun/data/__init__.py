@@ -1,7 +1,7 @@
 """Data sets: one file each, codings, and the packed event store. Importing this package registers them."""
 
-# isort: off
-from snnrun.data import digits, mnist, yinyang, nmnist  # in the order in which they are listed to users
+# isort: off  # in the order in which they are listed to users
+from snnrun.data import digits, mnist, yinyang, nmnist, speech, dvsgesture
 
 # isort: on
 from snnrun.data.dataset import Data, Dataset, Source, Split
@@ -18,8 +18,10 @@ __all__ = [
     "Split",
     "batches",
     "digits",
+    "dvsgesture",
     "mnist",
     "nmnist",
     "shuffled",
+    "speech",
     "yinyang",
 ]

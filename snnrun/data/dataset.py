@@ -72,6 +72,8 @@ class Dataset:
     Attributes:
         preferred_loss: what ``loss=auto`` takes where the method can learn from it.
         loss_options: by loss, options that differ from its defaults on this data; what a user sets wins.
+        has_labels: whether there are class labels; target trains otherwise.
+        has_validation: whether the data come with a validation set, taken where ``val_share`` is None.
         T: steps of the simulation.
         root: folder below which the data lies; None: $SNNRUN_DATA, else ~/.cache/snnrun.
         val_share: share of the training samples kept for validation, stratified, drawn with ``split_seed``.
@@ -83,17 +85,26 @@ class Dataset:
     preferred_loss: ClassVar[str] = "latency"
     loss_options: ClassVar[Mapping[str, Mapping[str, float]]] = {}
     has_labels: ClassVar[bool] = True
-    shape: ClassVar[tuple[int, ...]]
-    outputs: ClassVar[int]
+    has_validation: ClassVar[bool] = False
 
     T: int = param(100, ge=1)
     root: str | None = None
-    val_share: float = param(0.1, gt=0, lt=1)
+    val_share: float | None = param(0.1, gt=0, lt=1)
     split_seed: int = param(0, ge=0)
     limit_train: int | None = param(None, ge=1)
     limit_val: int | None = param(None, ge=1)
     limit_test: int | None = param(None, ge=1)
     workers: int = param(0, ge=0)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one step of one sample, (N,) or (C, H, W); a class attribute where no option changes it."""
+        raise NotImplementedError(f"{type(self).__name__} needs shape")
+
+    @property
+    def outputs(self) -> int:
+        """Classes, or target trains; a class attribute where no option changes it."""
+        raise NotImplementedError(f"{type(self).__name__} needs outputs")
 
     def check(self) -> None:
         """Hold parameters against each other; ranges of single ones are checked before.
@@ -101,6 +112,11 @@ class Dataset:
         Raises:
             UserError: names the options that do not fit.
         """
+        if self.val_share is None and not self.has_validation:
+            raise UserError(
+                f"dataset.val_share is null, but {self.name} comes without a validation set",
+                "Give the share of the training samples to be kept for it, as 0.1",
+            )
 
     def sources(self, seed: int, report: Reporter) -> tuple[Source, Source]:
         """Training (and validation) samples, and test samples.
@@ -114,10 +130,17 @@ class Dataset:
         """
         raise NotImplementedError(f"{type(self).__name__} needs sources()")
 
+    def validation(self, seed: int, report: Reporter) -> Source:
+        """The validation set that the data come with; asked for where ``val_share`` is None."""
+        raise NotImplementedError(f"{type(self).__name__} needs validation()")
+
     def load(self, seed: int, report: Reporter) -> Data:
         """Read the data and split it; the split depends on ``split_seed``, never on ``seed``."""
         train, test = self.sources(seed, report)
         everything = np.arange(len(train))
+        if self.val_share is None:
+            val = self.validation(seed, report)
+            return self._data(Split(train, everything), Split(val, np.arange(len(val))), test)
         train_indices, val_indices = stratified_split(train.labels, everything, self.val_share, self.split_seed)
         if not (len(train_indices) and len(val_indices) and len(test)):
             raise UserError(
@@ -125,9 +148,12 @@ class Dataset:
                 f"(train {len(train_indices)}, validation {len(val_indices)}, test {len(test)})",
                 "Choose another share or add data",
             )
+        return self._data(Split(train, train_indices), Split(train, val_indices), test)
+
+    def _data(self, train: Split, val: Split, test: Source) -> Data:
         parts = (
-            self._part(train, train_indices, self.limit_train),
-            self._part(train, val_indices, self.limit_val),
+            self._part(*train, self.limit_train),
+            self._part(*val, self.limit_val),
             self._part(test, np.arange(len(test)), self.limit_test),
         )
         return Data(self.shape, self.outputs, *parts, hash=_hash(parts))
