@@ -137,29 +137,35 @@ class Dataset:
     def load(self, seed: int, report: Reporter) -> Data:
         """Read the data and split it; the split depends on ``split_seed``, never on ``seed``."""
         train, test = self.sources(seed, report)
-        everything = np.arange(len(train))
         if self.val_share is None:
             val = self.validation(seed, report)
-            return self._data(Split(train, everything), Split(val, np.arange(len(val))), test)
-        train_indices, val_indices = stratified_split(train.labels, everything, self.val_share, self.split_seed)
+            return self._data(_whole(train), _whole(val), _whole(test))
+        train_indices, val_indices = stratified_split(
+            train.labels, _whole(train).indices, self.val_share, self.split_seed
+        )
         if not (len(train_indices) and len(val_indices) and len(test)):
             raise UserError(
                 f"dataset.val_share={self.val_share:g} of {len(train)} training samples leaves a part empty "
                 f"(train {len(train_indices)}, validation {len(val_indices)}, test {len(test)})",
                 "Choose another share or add data",
             )
-        return self._data(Split(train, train_indices), Split(train, val_indices), test)
+        return self._data(Split(train, train_indices), Split(train, val_indices), _whole(test))
 
-    def _data(self, train: Split, val: Split, test: Source) -> Data:
+    def _data(self, train: Split, val: Split, test: Split) -> Data:
+        """The three parts, cut to their limits."""
         parts = (
             self._part(*train, self.limit_train),
             self._part(*val, self.limit_val),
-            self._part(test, np.arange(len(test)), self.limit_test),
+            self._part(*test, self.limit_test),
         )
         return Data(self.shape, self.outputs, *parts, hash=_hash(parts))
 
     def _part(self, source: Source, indices: np.ndarray, limit: int | None) -> Split:
         return Split(source, stratified_sample(source.labels, indices, limit, self.split_seed))
+
+
+def _whole(source: Source) -> Split:
+    return Split(source, np.arange(len(source)))
 
 
 def _hash(parts: tuple[Split, ...]) -> str:

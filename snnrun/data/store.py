@@ -23,6 +23,7 @@ from snnrun.errors import UserError
 
 _FORMAT = 1
 _ADDRESS, _TIME = np.dtype("<u2"), np.dtype("<u4")
+MOST_INPUTS = 1 << 16  # that addresses can tell apart
 
 # A file (and the recording's place in it) -> addresses uint16, times in us uint32; raises UserError where the file is
 # unreadable or damaged.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import urllib.error
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def fetch_with_tonic(
     Args:
         name: for people.
         folder: named as the data set is in tonic.
-        parts: file or folder that holds a part: what makes tonic save that part below the folder that it is given.
+        parts: file or folder that holds a part ("": all of ``folder``): what makes tonic save that part below the
+            folder that it is given.
         layout: files that would do, relative to ``folder``, for a machine without network.
 
     Raises:
@@ -38,11 +40,18 @@ def fetch_with_tonic(
     """
     if any((folder / part).exists() for part in parts):
         return
-    try:
+    with failures_told(name, folder, urls, layout):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{folder.name}.lock")):
             if not any((folder / part).exists() for part in parts):  # another process may have been faster
                 _fetch(name, folder, parts, report)
+
+
+@contextmanager
+def failures_told(name: str, folder: Path, urls: Sequence[str], layout: Sequence[str]) -> Iterator[None]:
+    """Turn what tonic raises where it cannot download into one line with the URLs and the layout to be filled in."""
+    try:
+        yield
     except (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError, RuntimeError) as error:
         raise UserError(
             f"{name} is not in {folder} and cannot be downloaded from {' and '.join(urls)} ({reason(error)})",
