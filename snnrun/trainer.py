@@ -158,7 +158,7 @@ class Trainer:
         trained_before = at.samples
         self.watch.restart()
         self.network.train()
-        for batch in batches(self.data.train, size, self.workers, order):
+        for batch in batches(self.data.train.in_epoch(self.seed, at.epoch), size, self.workers, order):
             spikes, targets = batch.to(self.device)
             loss, norms, trace = self.train_step(spikes, targets)
             with torch.no_grad():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor
 
+from snnrun.data.augment import Augmented
 from snnrun.data.report import Reporter
 from snnrun.data.splits import stratified_sample, stratified_split
 from snnrun.errors import UserError
@@ -46,6 +47,12 @@ class Split(NamedTuple):
     def __len__(self) -> int:
         return len(self.indices)
 
+    def in_epoch(self, seed: int, epoch: int) -> Split:
+        """The same samples as training sees them in an epoch: augmented, if they are to be."""
+        if not isinstance(self.source, Augmented):
+            return self
+        return Split(self.source.in_epoch(seed, epoch), self.indices)
+
 
 @dataclass(frozen=True)
 class Data:
@@ -79,6 +86,9 @@ class Dataset:
         val_share: share of the training samples kept for validation, stratified, drawn with ``split_seed``.
         limit_train, limit_val, limit_test: use a stratified sample of this size of each part.
         workers: processes that prepare batches; 0 prepares them in the training process.
+        drop_spikes: in training, probability with which an input spike vanishes.
+        shift_pixels: in training, each picture moves by up to so many pixels, each way.
+        jitter_steps: in training, each input spike moves by up to so many steps, each way.
     """
 
     name: ClassVar[str]
@@ -95,6 +105,9 @@ class Dataset:
     limit_val: int | None = param(None, ge=1)
     limit_test: int | None = param(None, ge=1)
     workers: int = param(0, ge=0)
+    drop_spikes: float = param(0.0, ge=0, lt=1)
+    shift_pixels: int = param(0, ge=0)
+    jitter_steps: int = param(0, ge=0)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -117,6 +130,9 @@ class Dataset:
                 f"dataset.val_share is null, but {self.name} comes without a validation set",
                 "Give the share of the training samples to be kept for it, as 0.1",
             )
+        if self.shift_pixels and len(self.shape) == 1:
+            what = f"dataset.shift_pixels is {self.shift_pixels}, but {self.name} has no pixels"
+            raise UserError(what, "Leave it out")
 
     def sources(self, seed: int, report: Reporter) -> tuple[Source, Source]:
         """Training (and validation) samples, and test samples.
@@ -140,16 +156,20 @@ class Dataset:
         if self.val_share is None:
             val = self.validation(seed, report)
             return self._data(_whole(train), _whole(val), _whole(test))
-        train_indices, val_indices = stratified_split(
-            train.labels, _whole(train).indices, self.val_share, self.split_seed
-        )
+        return self._cut(_whole(train), _whole(test))
+
+    def _cut(self, train: Split, test: Split) -> Data:
+        """Cut a validation set from the training samples."""
+        assert self.val_share is not None
+        source, indices = train
+        train_indices, val_indices = stratified_split(source.labels, indices, self.val_share, self.split_seed)
         if not (len(train_indices) and len(val_indices) and len(test)):
             raise UserError(
                 f"dataset.val_share={self.val_share:g} of {len(train)} training samples leaves a part empty "
                 f"(train {len(train_indices)}, validation {len(val_indices)}, test {len(test)})",
                 "Choose another share or add data",
             )
-        return self._data(Split(train, train_indices), Split(train, val_indices), _whole(test))
+        return self._data(Split(source, train_indices), Split(source, val_indices), test)
 
     def _data(self, train: Split, val: Split, test: Split) -> Data:
         """The three parts, cut to their limits."""
@@ -158,7 +178,12 @@ class Dataset:
             self._part(*val, self.limit_val),
             self._part(*test, self.limit_test),
         )
-        return Data(self.shape, self.outputs, *parts, hash=_hash(parts))
+        data = Data(self.shape, self.outputs, *parts, hash=_hash(parts))
+        if not (self.drop_spikes or self.shift_pixels or self.jitter_steps):
+            return data
+        source, indices = data.train
+        augmented = Augmented(source, self.shape, self.drop_spikes, self.shift_pixels, self.jitter_steps)
+        return replace(data, train=Split(augmented, indices))
 
     def _part(self, source: Source, indices: np.ndarray, limit: int | None) -> Split:
         return Split(source, stratified_sample(source.labels, indices, limit, self.split_seed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,17 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from snnrun.cache import cache_root
-from snnrun.data.dataset import Source
+from snnrun.data.dataset import Data, Source, Split
 from snnrun.data.events import EventSource
 from snnrun.data.recordings import CameraRecordings, note_fewer
 from snnrun.data.report import Reporter
 from snnrun.data.roots import data_root
+from snnrun.data.splits import folds
 from snnrun.data.store import Recording, open_store
 from snnrun.data.tonic_download import fetch_with_tonic
 from snnrun.errors import UserError
-from snnrun.registry import register
+from snnrun.registry import param, register
 
-_SIDE, _CLASSES = 34, 10
+_SIDE, _CLASSES, _FOLDS = 34, 10, 5
 _OVERFLOW_Y, _OVERFLOW_US = 240, 1 << 13  # a row of 240 marks that the clock went on by this much
 _PUBLISHED = {"Train": 60_000, "Test": 10_000}
 _WORDS = {"Train": "training", "Test": "test"}
@@ -59,23 +61,44 @@ def read_recording(path: Path) -> tuple[np.ndarray, np.ndarray]:
 @register("dataset", "nmnist")
 @dataclass
 class NMNIST(CameraRecordings):
-    """Recordings below ``<root>/NMNIST/Train/<digit>/*.bin`` and ``Test``; as many as are there."""
+    """Recordings below ``<root>/NMNIST/Train/<digit>/*.bin`` and ``Test``; as many as are there.
+
+    Attributes:
+        fold: 0 to 4: all recordings, ``Train`` and ``Test``, are dealt out to five folds (by ``split_seed``), of which
+            this one is the test; None: as published.
+    """
 
     sensor = (2, _SIDE, _SIDE)
     outputs = _CLASSES
 
+    fold: int | None = param(None, ge=0, le=_FOLDS - 1)
+
+    def load(self, seed: int, report: Reporter) -> Data:
+        if self.fold is None:
+            return super().load(seed, report)
+        source = self._source(self._folder(report), list(_PUBLISHED), report)
+        test = folds(source.labels, _FOLDS, self.split_seed) == self.fold
+        return self._cut(Split(source, np.flatnonzero(~test)), Split(source, np.flatnonzero(test)))
+
     def sources(self, seed: int, report: Reporter) -> tuple[Source, Source]:
+        folder = self._folder(report)
+        train, test = (self._source(folder, [part], report) for part in _PUBLISHED)
+        return train, test
+
+    def _folder(self, report: Reporter) -> Path:
         folder = data_root(self.root) / "NMNIST"
         if not any((folder / part).is_dir() for part in _PUBLISHED):
             _download(folder, report)
-        train, test = (self._source(folder, part, report) for part in _PUBLISHED)
-        return train, test
+        return folder
 
-    def _source(self, folder: Path, part: str, report: Reporter) -> EventSource:
-        recordings = _recordings(folder / part, part)
-        note_fewer(report, "N-MNIST", _WORDS[part], len(recordings), _PUBLISHED[part], folder / part)
-        store = open_store(f"nmnist-{part.lower()}", recordings, read_recording, cache_root(), report)
-        return self.source(store)
+    def _source(self, folder: Path, parts: Sequence[str], report: Reporter) -> EventSource:
+        recordings: list[Recording] = []
+        for part in parts:
+            found = _recordings(folder / part, part)
+            note_fewer(report, "N-MNIST", _WORDS[part], len(found), _PUBLISHED[part], folder / part)
+            recordings += found
+        name = "-".join(["nmnist", *map(str.lower, parts)])
+        return self.source(open_store(name, recordings, read_recording, cache_root(), report))
 
 
 def _recordings(folder: Path, part: str) -> list[Recording]:

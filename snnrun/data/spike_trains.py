@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from snnrun.data.dataset import Data, Dataset
+from snnrun.data.dataset import Data, Dataset, Split
 from snnrun.data.report import Reporter
 from snnrun.errors import UserError
 from snnrun.losses import Targets
@@ -58,6 +58,7 @@ class SpikeTrains(Dataset):
 
     Attributes:
         samples: number of pairs.
+        repeats: how often an epoch shows each of them.
         inputs, outputs: neurons that give the input, and that are given a target.
         density: spikes per neuron and step, of inputs and of targets.
         input_density, target_density: the same for one side; None: ``density``.
@@ -70,7 +71,8 @@ class SpikeTrains(Dataset):
 
     T: int = param(100, ge=1)
     val_share: float | None = None
-    samples: int = param(20, ge=1)
+    samples: int = param(1, ge=1)
+    repeats: int = param(20, ge=1)
     inputs: int = param(100, ge=1)
     outputs: int = param(10, ge=1)
     density: float = param(0.02, gt=0, lt=1)
@@ -98,5 +100,6 @@ class SpikeTrains(Dataset):
             for neurons, density in sides
         )
         pairs = TrainPairs(inputs, targets)
-        train = self._part(pairs, np.arange(self.samples), self.limit_train)
-        return self._data(train, train, train)
+        shown = self._part(pairs, np.arange(self.samples), self.limit_train)
+        data = self._data(shown, shown, shown)
+        return replace(data, train=Split(data.train.source, np.tile(data.train.indices, self.repeats)))
