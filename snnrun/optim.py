@@ -150,8 +150,8 @@ class Cosine(Scheduler):
 @register("scheduler", "onecycle")
 @dataclass
 class OneCycle(Scheduler):
-    """From ``start`` times the learning rate up to it in the first ``warmup`` of all steps, then down to ``final`` times
-    it, both along a cosine (Smith & Topin 2018, torch's OneCycleLR). Momentum stays as the optimizer has it."""
+    """Up from ``start`` times the learning rate to it in the first ``warmup`` of all steps, then down to ``final``
+    times it, each along a cosine (Smith & Topin 2018, torch's OneCycleLR). Momentum stays as the optimizer has it."""
 
     warmup: float = param(0.3, gt=0, lt=1)
     start: float = param(0.04, gt=0, le=1)

@@ -64,13 +64,20 @@ def test_a_share_for_validation_is_refused() -> None:
         SpikeTrains(val_share=0.1).check()
 
 
-@pytest.mark.parametrize("density", ["low", "high"])
-def test_the_preset_composes_with_every_method(density: str) -> None:
-    for method in ("activation", "timing", "hybrid"):
-        node = compose_node(["experiment=spike_train_matching", f"method={method}"])
-        config = check(to_plain(node))
-        assert (config.loss.name, config.dataset.name) == ("spike_train", "spike_trains")
-        assert config.dataset.has_labels is False
+@pytest.mark.parametrize("method", ["activation", "timing", "hybrid"])
+def test_the_preset_composes_with_every_method(method: str) -> None:
+    config = check(to_plain(compose_node(["experiment=spike_train_matching", f"method={method}"])))
+    assert (config.loss.name, config.dataset.name) == ("spike_train", "spike_trains")
+    assert config.trainer.epochs * config.dataset.load(0, Quiet()).train.indices.size == 1000
+
+
+def test_the_no_spike_remedy_is_weak_on_target_trains_and_the_user_wins() -> None:
+    def penalty(*overrides: str) -> float:
+        node = compose_node(["experiment=spike_train_matching", "method=timing", *overrides])
+        return check(to_plain(node)).method.penalty  # type: ignore[attr-defined, no-any-return]
+
+    assert penalty() == 0.1
+    assert penalty("method.penalty=100") == 100
 
 
 def test_losses_that_need_labels_are_refused(tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ class Dataset:
     Attributes:
         preferred_loss: what ``loss=auto`` takes where the method can learn from it.
         loss_options: by loss, options that differ from its defaults on this data; what a user sets wins.
+        method_options: the same by method.
         has_labels: whether there are class labels; target trains otherwise.
         has_validation: whether the data come with a validation set, taken where ``val_share`` is None.
         T: steps of the simulation.
@@ -94,6 +95,7 @@ class Dataset:
     name: ClassVar[str]
     preferred_loss: ClassVar[str] = "latency"
     loss_options: ClassVar[Mapping[str, Mapping[str, float]]] = {}
+    method_options: ClassVar[Mapping[str, Mapping[str, float]]] = {}
     has_labels: ClassVar[bool] = True
     has_validation: ClassVar[bool] = False
 
