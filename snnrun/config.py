@@ -150,15 +150,12 @@ def check(node: Mapping[str, Any]) -> Config:
         import_plugin(plugin)
     dataset = cast(Dataset, _component("dataset", groups["dataset"]))
     groups["method"] = _with_defaults(groups["method"], dataset.method_options)
-    components = {
-        group: dataset if group == "dataset" else _component(group, groups[group])
-        for group in registry.GROUPS
-        if group != "loss"
-    }
+    others = [group for group in registry.GROUPS if group not in ("dataset", "loss")]
+    components: dict[str, Any] = {group: _component(group, groups[group]) for group in others}
     method = cast(Method, components["method"])
     loss, why = _loss(groups["loss"], method, dataset)
     trainer = _merge(TrainerOptions, groups["trainer"] or {}, "trainer.")
-    config = Config(options=options, loss=loss, trainer=trainer, loss_why=why, **components)
+    config = Config(options=options, loss=loss, dataset=dataset, trainer=trainer, loss_why=why, **components)
     _check_across(config)
     return config
 
