@@ -148,11 +148,14 @@ def check(node: Mapping[str, Any]) -> Config:
     options = _merge(RunOptions, node, "")
     for plugin in options.plugins:
         import_plugin(plugin)
-    components = {group: _component(group, groups[group]) for group in registry.GROUPS if group != "loss"}
-    method, dataset = cast(Method, components["method"]), cast(Dataset, components["dataset"])
+    dataset = cast(Dataset, _component("dataset", groups["dataset"]))
+    groups["method"] = _with_defaults(groups["method"], dataset.method_options)
+    others = [group for group in registry.GROUPS if group not in ("dataset", "loss")]
+    components: dict[str, Any] = {group: _component(group, groups[group]) for group in others}
+    method = cast(Method, components["method"])
     loss, why = _loss(groups["loss"], method, dataset)
     trainer = _merge(TrainerOptions, groups["trainer"] or {}, "trainer.")
-    config = Config(options=options, loss=loss, trainer=trainer, loss_why=why, **components)
+    config = Config(options=options, loss=loss, dataset=dataset, trainer=trainer, loss_why=why, **components)
     _check_across(config)
     return config
 
@@ -196,8 +199,7 @@ def _loss(node: Any, method: Method, dataset: Dataset) -> tuple[Loss, str]:
     works = learnable(method)
     if not dataset.has_labels:
         works = [name for name in works if not registry.component("loss", name).needs_labels]
-    if isinstance(node, Mapping):
-        node = {**dataset.loss_options.get(str(node.get("name")), {}), **node}
+    node = _with_defaults(node, dataset.loss_options)
     if not isinstance(node, Mapping) or node.get("name") != "auto":
         loss = cast(Loss, _component("loss", node))
         if loss.name not in works:
@@ -220,6 +222,11 @@ def _loss(node: Any, method: Method, dataset: Dataset) -> tuple[Loss, str]:
         why += f"; not used by it: {', '.join('loss.' + key for key in unused)}"
     kept = {key: value for key, value in given.items() if key not in unused}
     return cast(Loss, _component("loss", {"name": name, **dataset.loss_options.get(name, {}), **kept})), why
+
+
+def _with_defaults(node: Any, by_name: Mapping[str, Mapping[str, float]]) -> Any:
+    """A component's node with the options that a data set sets for it; what the node holds wins."""
+    return {**by_name.get(str(node.get("name")), {}), **node} if isinstance(node, Mapping) else node
 
 
 def _without(method: Method) -> str:

@@ -14,7 +14,7 @@ from snnrun.snn import Events, Network
 def collect(network: Network, split: Split, metrics: Metrics, decision: str, device: torch.device) -> Evidence:
     """Evidence for a tested split; its first sample gives the raster."""
     one = split.indices[:1]
-    label = split.source.targets(one).label
+    label, train = split.source.targets(one)
     spikes = split.source.spikes(one).to(device)
     trace = network(spikes)
     made = decide(trace.output.s)
@@ -25,5 +25,6 @@ def collect(network: Network, split: Split, metrics: Metrics, decision: str, dev
         label=None if label is None else int(label[0]),
         prediction=int(made.of(decision)[0]),
         decision_step=int(made.step[0]),
+        target=None if train is None else train[:, 0].bool().numpy(),
     )
     return Evidence(metrics.curve(), metrics.confusion(), raster)

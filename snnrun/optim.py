@@ -145,3 +145,25 @@ class Cosine(Scheduler):
     def build(self, optimizer: optim.Optimizer, epochs: int, steps_per_epoch: int) -> lr_scheduler.LRScheduler:
         lowest = self.final * optimizer.defaults["lr"]
         return lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps_per_epoch, eta_min=lowest)
+
+
+@register("scheduler", "onecycle")
+@dataclass
+class OneCycle(Scheduler):
+    """Up from ``start`` times the learning rate to it in the first ``warmup`` of all steps, then down to ``final``
+    times it, each along a cosine (Smith & Topin 2018, torch's OneCycleLR). Momentum stays as the optimizer has it."""
+
+    warmup: float = param(0.3, gt=0, lt=1)
+    start: float = param(0.04, gt=0, le=1)
+    final: float = param(4e-6, gt=0, le=1)
+
+    def build(self, optimizer: optim.Optimizer, epochs: int, steps_per_epoch: int) -> lr_scheduler.LRScheduler:
+        return lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=optimizer.defaults["lr"],
+            total_steps=epochs * steps_per_epoch,
+            pct_start=self.warmup,
+            cycle_momentum=False,
+            div_factor=1 / self.start,
+            final_div_factor=self.start / self.final,
+        )

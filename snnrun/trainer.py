@@ -164,7 +164,8 @@ class Trainer:
         trained_before = at.samples
         self.watch.restart()
         self.network.train()
-        for batch in batches(self.data.train, size, self.workers, order, self.world.part):
+        train = self.data.train.in_epoch(self.seed, at.epoch)
+        for batch in batches(train, size, self.workers, order, self.world.part):
             samples = min(size, len(self.data.train) - at.batches * size)
             sums, norms = self.train_step(batch.to(self.device), samples)
             at.add(samples, norms, sums)

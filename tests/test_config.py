@@ -13,7 +13,7 @@ GROUPS = sorted(path.name for path in conf_dir().iterdir() if path.is_dir() and 
 CHOICES = [
     f"{path.parent.name}={path.stem}" for group in GROUPS for path in sorted((conf_dir() / group).glob("*.yaml"))
 ]
-NEEDS = {"loss=latency": ["method=hybrid"], "loss=count": ["method=hybrid"]}
+NEEDS = {"loss=latency": ["method=hybrid"], "loss=count": ["method=hybrid"], "dataset=tonic": ["dataset.which=DVSLip"]}
 
 
 def composed(*overrides: str):  # type: ignore[no-untyped-def]

@@ -16,6 +16,7 @@ from kills import popen, results
 
 from snnrun.data import Quiet
 from snnrun.data.nmnist import NMNIST, read_recording
+from snnrun.data.splits import folds
 from snnrun.errors import UserError
 
 
@@ -141,6 +142,30 @@ def test_an_empty_class_is_named(tmp_path: Path, cache: Path) -> None:
         path.unlink()
     with pytest.raises(UserError, match=r"Test/5 holds no \.bin file"):
         NMNIST(root=str(tmp_path)).load(0, Quiet())
+
+
+def test_five_folds_share_out_all_recordings(tmp_path: Path, cache: Path) -> None:
+    write(tmp_path / "NMNIST", per_digit=3)
+    tested: list[int] = []
+    for fold in range(5):
+        data = NMNIST(root=str(tmp_path), fold=fold, val_share=0.25).load(0, Quiet())
+        assert (len(data.train), len(data.val), len(data.test)) == (36, 12, 12)
+        parts = [set(part.indices.tolist()) for part in (data.train, data.val, data.test)]
+        assert len(set.union(*parts)) == 60
+        tested += parts[2]
+    assert sorted(tested) == list(range(60))
+    first, again, other = (
+        NMNIST(root=str(tmp_path), fold=1, split_seed=seed).load(0, Quiet()).hash for seed in (0, 0, 1)
+    )
+    assert first == again != other
+
+
+def test_folds_are_balanced_in_size_and_class() -> None:
+    labels = np.repeat([0, 1, 2, 7], [13, 4, 9, 11])
+    fold = folds(labels, 5, seed=3)
+    assert np.ptp(np.bincount(fold, minlength=5)) <= 1
+    for label in np.unique(labels):
+        assert np.ptp(np.bincount(fold[labels == label], minlength=5)) <= 1
 
 
 def test_real_recordings(shared_data: Path, cache: Path) -> None:

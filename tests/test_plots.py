@@ -77,8 +77,22 @@ def test_data_without_labels(tmp_path: Path) -> None:
     run = fakes.run_info(tmp_path, monitor="val/loss")
     outcome = fakes.outcome(run, labelled=False)
     unlabelled = fakes.raster()
-    outcome.evidence = fakes.evidence(False, Raster(unlabelled.layers, None, 7, unlabelled.decision_step))
+    target = unlabelled.layers[-1][1]
+    outcome.evidence = fakes.evidence(False, Raster(unlabelled.layers, None, 7, unlabelled.decision_step, target))
     assert drawn(run, outcome) == {"learning_curves.png", "raster.png"}
+
+
+def test_a_raster_with_target_trains_shows_them_and_no_decision() -> None:
+    plain = fakes.raster()
+    output = plots.raster(Raster(plain.layers, None, 7, plain.decision_step, plain.layers[-1][1][::-1]), "").axes[-1]
+    targets, spikes = output.collections
+    step, neuron = np.nonzero(plain.layers[-1][1][::-1])
+    assert sorted(map(tuple, targets.get_offsets().tolist())) == sorted(zip(step, neuron, strict=True))
+    assert len(spikes.get_offsets()) == len(step)
+    assert len(np.unique(spikes.get_facecolor(), axis=0)) == 1  # nothing grey after a decision
+    assert not output.lines
+    assert not output.patches
+    assert "target spikes" in output.texts[0].get_text()
 
 
 def test_a_network_without_a_single_spike(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Data sets: one file each, codings, and the packed event store. Importing this package registers them."""
 
 # isort: off
-from snnrun.data import digits, mnist, yinyang, nmnist  # in the order in which they are listed to users
+# in the order in which they are listed to users
+from snnrun.data import digits, mnist, yinyang, nmnist, speech, dvsgesture, tonic_sets, spike_trains
 
 # isort: on
 from snnrun.data.dataset import Data, Dataset, Source, Split
@@ -18,8 +19,12 @@ __all__ = [
     "Split",
     "batches",
     "digits",
+    "dvsgesture",
     "mnist",
     "nmnist",
     "shuffled",
+    "speech",
+    "spike_trains",
+    "tonic_sets",
     "yinyang",
 ]

@@ -20,12 +20,14 @@ class EventSource:
     Attributes:
         shape: of one step, e.g. (2, 34, 34); an event's address is its row-major index.
         window_us: length of the window that becomes T steps; later events are dropped.
+        inputs: input of every address of the store, where they are not the same (coarser pixels).
     """
 
     store: EventStore
     shape: tuple[int, ...]
     T: int
     window_us: int
+    inputs: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.store.labels)
@@ -58,6 +60,9 @@ class EventSource:
         for position, index in enumerate(indices):
             start, end = self.store.offsets[index], self.store.offsets[index + 1]
             step = self.store.time_us[start:end].astype(np.int64) * self.T // self.window_us
-            keys = (position * self.T + step) * inputs + self.store.address[start:end]
+            address = self.store.address[start:end]
+            if self.inputs is not None:
+                address = self.inputs[address]
+            keys = (position * self.T + step) * inputs + address
             parts.append(keys[step < self.T])
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import os
-import shutil
-import urllib.error
+from collections.abc import Sequence
 from dataclasses import dataclass
-from http.client import HTTPException
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from snnrun.cache import cache_root
-from snnrun.data.dataset import Dataset, Source
-from snnrun.data.download import reason
+from snnrun.data.dataset import Data, Source, Split
 from snnrun.data.events import EventSource
+from snnrun.data.recordings import CameraRecordings, note_fewer
 from snnrun.data.report import Reporter
 from snnrun.data.roots import data_root
+from snnrun.data.splits import folds
 from snnrun.data.store import Recording, open_store
+from snnrun.data.tonic_download import fetch_with_tonic
 from snnrun.errors import UserError
 from snnrun.registry import param, register
 
-_SIDE, _CLASSES = 34, 10
+_SIDE, _CLASSES, _FOLDS = 34, 10, 5
 _OVERFLOW_Y, _OVERFLOW_US = 240, 1 << 13  # a row of 240 marks that the clock went on by this much
 _PUBLISHED = {"Train": 60_000, "Test": 10_000}
 _WORDS = {"Train": "training", "Test": "test"}
@@ -60,36 +60,45 @@ def read_recording(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 @register("dataset", "nmnist")
 @dataclass
-class NMNIST(Dataset):
+class NMNIST(CameraRecordings):
     """Recordings below ``<root>/NMNIST/Train/<digit>/*.bin`` and ``Test``; as many as are there.
 
     Attributes:
-        window_ms: length of the window that becomes T steps, from each recording's own time zero.
+        fold: 0 to 4: all recordings, ``Train`` and ``Test``, are dealt out to five folds (by ``split_seed``), of which
+            this one is the test; None: as published.
     """
 
-    shape = (2, _SIDE, _SIDE)
+    sensor = (2, _SIDE, _SIDE)
     outputs = _CLASSES
 
-    window_ms: float = param(300.0, ge=0.001)  # recordings have whole microseconds
+    fold: int | None = param(None, ge=0, le=_FOLDS - 1)
 
-    def check(self) -> None:
-        super().check()
-        data_root(self.root)
+    def load(self, seed: int, report: Reporter) -> Data:
+        if self.fold is None:
+            return super().load(seed, report)
+        source = self._source(self._folder(report), list(_PUBLISHED), report)
+        test = folds(source.labels, _FOLDS, self.split_seed) == self.fold
+        return self._cut(Split(source, np.flatnonzero(~test)), Split(source, np.flatnonzero(test)))
 
     def sources(self, seed: int, report: Reporter) -> tuple[Source, Source]:
+        folder = self._folder(report)
+        train, test = (self._source(folder, [part], report) for part in _PUBLISHED)
+        return train, test
+
+    def _folder(self, report: Reporter) -> Path:
         folder = data_root(self.root) / "NMNIST"
         if not any((folder / part).is_dir() for part in _PUBLISHED):
             _download(folder, report)
-        train, test = (self._source(folder, part, report) for part in _PUBLISHED)
-        return train, test
+        return folder
 
-    def _source(self, folder: Path, part: str, report: Reporter) -> EventSource:
-        recordings = _recordings(folder / part, part)
-        if len(recordings) < _PUBLISHED[part]:
-            found = f"{len(recordings):,} of {_PUBLISHED[part]:,} {_WORDS[part]} recordings"
-            report.note(f"N-MNIST: {found} found in {folder / part}, using these")
-        store = open_store(f"nmnist-{part.lower()}", recordings, read_recording, cache_root(), report)
-        return EventSource(store, self.shape, self.T, window_us=round(self.window_ms * 1000))
+    def _source(self, folder: Path, parts: Sequence[str], report: Reporter) -> EventSource:
+        recordings: list[Recording] = []
+        for part in parts:
+            found = _recordings(folder / part, part)
+            note_fewer(report, "N-MNIST", _WORDS[part], len(found), _PUBLISHED[part], folder / part)
+            recordings += found
+        name = "-".join(["nmnist", *map(str.lower, parts)])
+        return self.source(open_store(name, recordings, read_recording, cache_root(), report))
 
 
 def _recordings(folder: Path, part: str) -> list[Recording]:
@@ -109,40 +118,13 @@ def _recordings(folder: Path, part: str) -> list[Recording]:
 
 
 def _download(folder: Path, report: Reporter) -> None:
-    """Have tonic fetch, verify and unpack both parts beside ``folder``, and move them there when both are whole.
-
-    Raises:
-        UserError: no network, another content than published, no space.
-    """
     from tonic import datasets
 
-    urls = f"{datasets.NMNIST.train_url} and {datasets.NMNIST.test_url}"
-    by_hand = f"Fill it by hand: {folder}/Train/<digit>/NUMBER.bin and {folder}/Test/<digit>/NUMBER.bin"
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name("NMNIST.lock")):
-            if not any((folder / part).is_dir() for part in _PUBLISHED):  # another process may have been faster
-                _download_with_tonic(folder, report)
-    except (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError, RuntimeError) as error:
-        raise UserError(
-            f"N-MNIST is not in {folder} and cannot be downloaded from {urls} ({reason(error)})", by_hand
-        ) from None
-    except OSError as error:
-        raise UserError(f"cannot write {folder} ({error.strerror or error})", "Choose another dataset.root") from None
-
-
-def _download_with_tonic(folder: Path, report: Reporter) -> None:
-    from tonic import datasets
-
-    # One name for every process: the lock keeps them apart, and what a killed one left is removed here.
-    temporary = folder.with_name("NMNIST.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        for part in _PUBLISHED:
-            report.note(f"N-MNIST: downloading {part} (tonic shows the progress)")
-            datasets.NMNIST(str(temporary), train=part == "Train")
-        folder.mkdir(exist_ok=True)
-        for part in _PUBLISHED:
-            (temporary / "NMNIST" / part).replace(folder / part)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    fetch_with_tonic(
+        "N-MNIST",
+        folder,
+        {part: partial(datasets.NMNIST, train=part == "Train") for part in _PUBLISHED},
+        (datasets.NMNIST.train_url, datasets.NMNIST.test_url),
+        ("Train/<digit>/NUMBER.bin", "Test/<digit>/NUMBER.bin"),
+        report,
+    )

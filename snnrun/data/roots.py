@@ -21,5 +21,5 @@ def data_root(root: str | None) -> Path:
     path = Path(root).expanduser()
     if not path.is_dir():
         what = "is not a folder" if path.exists() else "does not exist"
-        raise UserError(f"dataset.root={root} {what}", "Name the folder that holds MNIST/ or NMNIST/, or leave it out")
+        raise UserError(f"dataset.root={root} {what}", "Name the folder that holds MNIST/, NMNIST/ ... or leave it out")
     return path

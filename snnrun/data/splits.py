@@ -13,6 +13,18 @@ def stratified_split(
     return np.setdiff1d(indices, part), part
 
 
+def folds(labels: np.ndarray, number: int, seed: int) -> np.ndarray:
+    """Fold 0..number - 1 of every sample, int64 [n]: classes are shuffled and dealt out one after the other.
+
+    Sizes of folds, and counts of a class in them, differ by no more than one.
+    """
+    rng = np.random.default_rng(seed)
+    order = np.concatenate([rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)])
+    fold = np.empty(len(labels), dtype=np.int64)
+    fold[order] = np.arange(len(labels)) % number
+    return fold
+
+
 def stratified_sample(labels: np.ndarray | None, indices: np.ndarray, size: int | None, seed: int) -> np.ndarray:
     """Draw ``size`` of ``indices`` without replacement, stratified by ``labels[indices]``; sorted.
 

@@ -23,17 +23,25 @@ from snnrun.errors import UserError
 
 _FORMAT = 1
 _ADDRESS, _TIME = np.dtype("<u2"), np.dtype("<u4")
+MOST_INPUTS = 1 << 16  # that addresses can tell apart
 
-# A file -> addresses uint16, times in us uint32; raises UserError where the file is unreadable or damaged.
-Reader = Callable[[Path], tuple[np.ndarray, np.ndarray]]
+# A file (and the recording's place in it) -> addresses uint16, times in us uint32; raises UserError where the file is
+# unreadable or damaged.
+Reader = Callable[..., tuple[np.ndarray, np.ndarray]]
 
 
 class Recording(NamedTuple):
-    """One file to pack: its name relative to the data set's folder, which is part of the store's key, and its class."""
+    """One recording to pack.
+
+    Attributes:
+        name: within the data set, part of the store's key.
+        place: in a file of many recordings, its index; what the reader is given beside the path.
+    """
 
     path: Path
     name: str
     label: int
+    place: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,7 @@ def _pack(folder: Path, name: str, recordings: Sequence[Recording], read: Reader
             report.progress(f"packing {name}", len(recordings), "recordings") as advance,
         ):
             for index, recording in enumerate(recordings):
-                address, time_us = read(recording.path)
+                address, time_us = read(recording.path, *recording.place)
                 for values, kind, file in ((address, _ADDRESS, addresses), (time_us, _TIME, times)):
                     packed = values.astype(kind, copy=False).tobytes()
                     digest.update(packed)

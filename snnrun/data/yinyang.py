@@ -57,7 +57,7 @@ class YinYang(ImageDataset):
 
     T: int = param(60, ge=1)
     t_last: int = param(32, ge=0)
-    val_share: float = param(1 / 6, gt=0, lt=1)
+    val_share: float | None = param(1 / 6, gt=0, lt=1)
 
     def images(self, report: Reporter) -> tuple[Images, Images]:
         return _pixels(6000, _TRAIN_SEED), _pixels(1000, _TEST_SEED)

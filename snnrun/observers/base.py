@@ -81,12 +81,17 @@ class Progress(NamedTuple):
 
 
 class Raster(NamedTuple):
-    """Spikes of one sample: name and bool [T, neurons] per layer, input first."""
+    """Spikes of one sample: name and bool [T, neurons] per layer, input first.
+
+    Attributes:
+        target: bool [T, output neurons] on data with target trains, where there is nothing to decide.
+    """
 
     layers: Sequence[tuple[str, np.ndarray]]
     label: int | None
     prediction: int  # -1: no output spike
     decision_step: int
+    target: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -136,25 +136,31 @@ def accuracy_spikes(
 
 
 def raster(sample: Raster, title: str) -> Any:
-    """Spikes of one test sample, a panel per layer, time to the right; what came after the decision is grey."""
-    verdict = "no output spike, undecided" if sample.prediction < 0 else f"decided for {sample.prediction}"
-    truth = "" if sample.label is None else f", true class {sample.label}"
-    figure = new_figure(7.5, 1.2 + 1.6 * len(sample.layers), f"{title}\none test sample: {verdict}{truth}")
+    """Spikes of one test sample, a panel per layer, time to the right; what came after the decision is grey.
+
+    Where there are target trains instead of classes, they lie behind the output's.
+    """
+    figure = new_figure(7.5, 1.2 + 1.6 * len(sample.layers), f"{title}\none test sample: {_verdict(sample)}")
     panels = figure.subplots(len(sample.layers), 1, sharex=True, squeeze=False)[:, 0]
-    decided = sample.decision_step < sample.layers[0][1].shape[0]
+    decided = sample.target is None and sample.decision_step < sample.layers[0][1].shape[0]
     for axes, (name, spikes) in zip(panels, sample.layers, strict=True):
         is_output = axes is panels[-1]
         T, neurons = spikes.shape
         if decided:
             axes.axvline(sample.decision_step, color=ORANGE, linestyle="--", linewidth=1.2, zorder=1)
-        if is_output and sample.prediction >= 0:
+        if is_output and sample.target is not None:
+            step, neuron = np.nonzero(sample.target)
+            size = float(np.clip(80 / neurons, 3, 12)) ** 2
+            axes.scatter(step, neuron, s=size, marker="s", color=ORANGE, alpha=0.45, linewidths=0, zorder=1)
+        elif is_output and sample.prediction >= 0:
             axes.axhspan(sample.prediction - 0.5, sample.prediction + 0.5, color=ORANGE, alpha=0.15, zorder=0)
         step, neuron = np.nonzero(spikes)
         # marks as high as a neuron's share of the panel, in points, but never too small to be seen
         mark = {"marker": "|", "s": float(np.clip(80 / neurons, 3, 9)) ** 2, "linewidths": 1.3}
         if neurons > 64:
             mark = {"marker": ".", "s": 4.0 if neurons > 256 else 8.0, "linewidths": 0.5}
-        axes.scatter(step, neuron, c=np.where(step <= sample.decision_step, BLACK, GREY), zorder=2, **mark)
+        counted = (step <= sample.decision_step) | (sample.target is not None)
+        axes.scatter(step, neuron, c=np.where(counted, BLACK, GREY), zorder=2, **mark)
         axes.set(xlim=(-0.5, T - 0.5), ylim=(-0.5 - 0.02 * neurons, neurons - 0.5 + 0.02 * neurons))
         if neurons <= 10:
             axes.set_yticks(range(neurons))
@@ -163,6 +169,8 @@ def raster(sample: Raster, title: str) -> Any:
         counts = f"{neurons:,} neurons\n{int(spikes.sum()):,} spikes"
         if decided:
             counts += f"\n{int(spikes[: sample.decision_step + 1].sum()):,} to decision"
+        if is_output and sample.target is not None:
+            counts += f"\n{int(sample.target.sum()):,} target spikes"
         axes.text(1.01, 0.5, counts, transform=axes.transAxes, va="center", fontsize=8)
     panels[-1].set_xlabel("time step")
     if decided:
@@ -171,6 +179,13 @@ def raster(sample: Raster, title: str) -> Any:
             fontsize=9, xycoords=("data", "axes fraction"), ha="center",
         )  # fmt: skip
     return figure
+
+
+def _verdict(sample: Raster) -> str:
+    if sample.target is not None:
+        return "black output spikes should cover the orange target spikes"
+    verdict = "no output spike, undecided" if sample.prediction < 0 else f"decided for {sample.prediction}"
+    return verdict if sample.label is None else f"{verdict}, true class {sample.label}"
 
 
 def confusion(counts: np.ndarray, title: str) -> Any:
