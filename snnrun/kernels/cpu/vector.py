@@ -20,7 +20,9 @@ FASTMATH = {"contract"}
 
 def _compiler(fastmath: set[str]) -> Callable[[Any], Any]:
     def compile_(function: Any) -> Any:
-        options = {"fastmath": fastmath, "error_model": "numpy", "nogil": True}
+        # Inlined: of a function's copies in several callers the one that is loaded first would serve all, and a process
+        # that compiles loads others than one that finds them compiled. Copies differ in what LLVM contracted.
+        options = {"fastmath": fastmath, "error_model": "numpy", "nogil": True, "forceinline": True}
         try:
             return njit(cache=True, **options)(function)
         except RuntimeError:  # no folder to keep compiled code in, neither beside the source nor at home
@@ -130,7 +132,7 @@ def _fma(typing: Any, x: Any, y: Any, z: Any) -> Any:
     return types.float32(types.float32, types.float32, types.float32), code
 
 
-@njit(fastmath=FASTMATH, error_model="numpy")
+@njit(fastmath=FASTMATH, error_model="numpy", forceinline=True)
 def exp(x: Any) -> Any:
     """exp(x) in float32 by polynomial, for a scalar exp keeps LLVM from vectorising the loop around it.
 
@@ -149,7 +151,7 @@ def exp(x: Any) -> Any:
     return _from_bits(_bits(p) + (_bits(shifted) << np.int32(23)))
 
 
-@njit(fastmath=FASTMATH, error_model="numpy")
+@njit(fastmath=FASTMATH, error_model="numpy", forceinline=True)
 def power(x: Any, y: Any) -> Any:
     """x to the power of y, float32; a square is a product."""
     return x * x if y == f32(2) else f32(x**y)
