@@ -20,11 +20,12 @@ from snnrun.config import Config
 from snnrun.data import batches, shuffled
 from snnrun.errors import Interrupted, OutputError, UserError
 from snnrun.evidence import collect
+from snnrun.memory import is_exhausted, refuse_too_large
 from snnrun.metrics import Metrics, higher_is_better
 from snnrun.observers import ConsoleObserver, Observers, Outcome, Row, build_observers, write_summary
 from snnrun.provenance import available_cores, log_file
 from snnrun.rundir import BEST, LAST, prepare, read_summary, remove_leftovers, whole_rows
-from snnrun.snn import Events, Network, Trace
+from snnrun.snn import Events, Network, Trace, parse_layers
 from snnrun.snn.init import calibrate, shift_and_gain
 from snnrun.step import gradient_step
 from snnrun.stop import Stop
@@ -73,8 +74,11 @@ class Run:
             try:
                 self._run()
             except BaseException as error:
-                self._end_badly(error)
-                raise
+                told = self._told(error)
+                self._end_badly(told)
+                if told is error:
+                    raise
+                raise told from None
         return self.summary
 
     def _run(self) -> None:
@@ -112,6 +116,13 @@ class Run:
         self.summary.pop("cut_off", None)  # they have seen to it
         self._train(trainer)
 
+    def _told(self, error: BaseException) -> BaseException:
+        """What a user can mend by smaller sizes is no bug."""
+        if not is_exhausted(error):
+            return error
+        hint = "Make trainer.batch_size, trainer.eval_batch_size, model.layers or dataset.T smaller"
+        return UserError("the memory of this machine or its GPU is used up", hint)
+
     def _threads(self) -> int:
         """As asked; else as before an interruption, for sums depend on it in their last bits; else all cores."""
         if self.config.trainer.threads is not None or self.state is None:
@@ -127,6 +138,10 @@ class Run:
     def _network(self) -> tuple[Network, Trace]:
         """The network with its first weights, and what it does with the first training batch."""
         config = self.config
+        if self.device.type == "cpu":
+            specs = parse_layers(config.model.layers, self.data.shape, self.data.outputs)
+            batch = min(config.trainer.batch_size, len(self.data.train))
+            refuse_too_large(specs, config.dataset.T, batch)
         torch.manual_seed(config.options.seed)
         network = config.model.build(
             self.data.shape, self.data.outputs, config.dataset.T, config.method, kernels.load(self.kernel)

@@ -17,6 +17,8 @@ from snnrun.losses import Targets
 from snnrun.registry import param
 from snnrun.snn import Events
 
+MOST_STEPS = 1_000_000  # a thousand seconds in milliseconds; more is a slip, and memory
+
 
 class Source(Protocol):
     """Samples that can be turned into input spikes, by index."""
@@ -86,14 +88,14 @@ class Dataset:
     shape: ClassVar[tuple[int, ...]]
     outputs: ClassVar[int]
 
-    T: int = param(100, ge=1)
+    T: int = param(100, ge=1, le=MOST_STEPS)
     root: str | None = None
     val_share: float = param(0.1, gt=0, lt=1)
-    split_seed: int = param(0, ge=0)
+    split_seed: int = param(0, ge=0, le=2**32 - 1)
     limit_train: int | None = param(None, ge=1)
     limit_val: int | None = param(None, ge=1)
     limit_test: int | None = param(None, ge=1)
-    workers: int = param(0, ge=0)
+    workers: int = param(0, ge=0, le=256)
 
     def check(self) -> None:
         """Hold parameters against each other; ranges of single ones are checked before.

@@ -70,7 +70,7 @@ class NMNIST(Dataset):
     shape = (2, _SIDE, _SIDE)
     outputs = _CLASSES
 
-    window_ms: float = param(300.0, ge=0.001)  # recordings have whole microseconds
+    window_ms: float = param(300.0, ge=0.001, le=1e7)  # recordings have whole microseconds
 
     def check(self) -> None:
         super().check()
