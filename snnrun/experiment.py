@@ -243,6 +243,8 @@ class Run:
 
     def _end_badly(self, error: BaseException) -> None:
         stopped = isinstance(error, Interrupted | KeyboardInterrupt) or self.stop.handing_on
+        if stopped and read_summary(self.run_dir).get("status") == "finished":
+            return  # the signal came while observers were closing; what the run was for is on disk
         # what cannot be resumed here and now may well be resumed elsewhere, or later
         resumable = self.state is not None and not self.begun
         self.summary["status"] = "interrupted" if stopped or resumable else "failed"

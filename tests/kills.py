@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from cli import environment, rows, summary, timeless
 
-from snnrun.rundir import BEST, LAST
+import snnrun as package
+from snnrun.rundir import BEST, LAST, status
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
 
@@ -38,8 +39,9 @@ class Killer:
     ) -> None:
         """One run, killed once by each signal at a random moment, then left alone to its end."""
         for signum in signals:
-            if not self.kill(run_dir, arguments, signum, within_s):
-                return
+            self.kill(run_dir, arguments, signum, within_s)
+        if status(run_dir) == "finished":
+            return
         process = self.start(run_dir, arguments)
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
@@ -52,6 +54,8 @@ class Killer:
         Returns:
             Whether the run was still there to be killed.
         """
+        if status(run_dir) == "finished":
+            return False
         before = _stamp(run_dir / LAST)
         process = self.start(run_dir, arguments)
         deadline = time.monotonic() + 120
@@ -77,6 +81,14 @@ class Killer:
         exists = (run_dir / LAST).exists()
         command = [f"resume={run_dir}"] if exists else [*arguments, f"hydra.run.dir={run_dir}"]
         return popen(*command, cwd=self.cwd)
+
+
+def undisturbed(run_dir: Path, *overrides: str) -> dict[str, Any]:
+    """Results of the same run, trained in this process and left alone."""
+    threads = torch.get_num_threads()
+    package.run([*overrides, "logger=none", f"hydra.run.dir={run_dir}"])
+    torch.set_num_threads(threads)
+    return results(run_dir)
 
 
 def popen(*arguments: str, cwd: Path, **env: str) -> subprocess.Popen[str]:

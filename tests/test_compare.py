@@ -98,7 +98,7 @@ def test_what_did_not_finish_is_listed_with_its_reason(tmp_path: Path) -> None:
     assert states["5"][0] == "running"
     assert "elsewhere" in states["5"][1]
     out = text(compare([tmp_path]))
-    assert "(method=timing optimizer.lr=1e6): the loss is not finite in step 7" in out
+    assert "(method=timing optimizer.lr=1e6): the loss is not finite in step 7" in " ".join(out.split())
     assert "left out: 1 evaluations (mode=test)" in out
     assert "damaged: " in out
 

@@ -71,6 +71,7 @@ def test_a_full_disk(disk: Path, tmp_path: Path) -> None:
     assert summary(run_dir)["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_a_disk_that_has_become_read_only(disk: Path, tmp_path: Path) -> None:
     """As disks do after an error; Linux refuses it to us while a run has its log open, so the run is resumed on it."""
     run_dir = disk / "run"

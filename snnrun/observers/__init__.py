@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from snnrun.errors import Interrupted
 from snnrun.observers.base import Evidence, LayerInfo, Observer, Outcome, Progress, Raster, Row, RunInfo
 from snnrun.observers.console import ConsoleObserver
 from snnrun.observers.csv import CsvLogger
@@ -46,7 +47,8 @@ class Observers:
                 observer.finish(outcome)
             except Exception as error:
                 errors.append(error)
-                outcome = replace(outcome, summary={**outcome.summary, "status": "failed", "error": str(error)})
+                if not isinstance(error, Interrupted):  # a signal takes nothing back
+                    outcome = replace(outcome, summary={**outcome.summary, "status": "failed", "error": str(error)})
         if errors:
             raise errors[0]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,11 +29,9 @@ class CsvObserver:
     def start(self, run: RunInfo) -> None:
         self.path = Path(run.run_dir) / "metrics.csv"
         self.header: list[str] = []
-        # a run that goes on keeps the rows that metrics.jsonl has kept
-        earlier = self.path.with_suffix(".jsonl")
         self.path.unlink(missing_ok=True)
-        for line in earlier.read_text(encoding="utf-8").splitlines() if earlier.exists() else ():
-            self.row(json.loads(line))
+        for row in run.past:
+            self.row(row)
 
     def step(self, progress: Progress) -> None:
         pass
