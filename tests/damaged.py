@@ -14,6 +14,13 @@ from hypothesis import strategies as st
 MOST_BYTES, MOST_SECONDS = 2 << 30, 10.0
 
 
+class Content(bytes):
+    """Bytes that a failing test names by their number and start."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes: {self[:400].hex()}>"
+
+
 @st.composite
 def damage(draw: st.DrawFn, whole: bytes) -> bytes:
     """What is left of a file: bytes of it changed, cut off, doubled, filled in; or nothing of it."""
@@ -37,7 +44,7 @@ def damage(draw: st.DrawFn, whole: bytes) -> bytes:
         content = bytearray(draw(st.integers(0, 200)))
     else:
         content = bytearray(draw(st.binary(max_size=300)) if kind == "junk" else b"")
-    return bytes(content)
+    return Content(content)
 
 
 class Tried:

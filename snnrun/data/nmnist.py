@@ -13,6 +13,7 @@ import numpy as np
 from filelock import FileLock
 
 from snnrun.cache import cache_root
+from snnrun.data.archives import strict_tonic
 from snnrun.data.dataset import Dataset, Source
 from snnrun.data.download import reason
 from snnrun.data.events import EventSource
@@ -146,7 +147,8 @@ def _download_with_tonic(folder: Path, report: Reporter) -> None:
     try:
         for part in _PUBLISHED:
             report.note(f"N-MNIST: downloading {part} (tonic shows the progress)")
-            datasets.NMNIST(str(temporary), train=part == "Train")
+            with strict_tonic():
+                datasets.NMNIST(str(temporary), train=part == "Train")
         folder.mkdir(exist_ok=True)
         for part in _PUBLISHED:
             (temporary / "NMNIST" / part).replace(folder / part)
