@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
+import struct
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from snnrun import registry
@@ -28,6 +32,12 @@ from snnrun.kernels import KERNELS, NeuronConstants, load
 from snnrun.losses import Targets
 from snnrun.snn import Network, Neuron, Trace, first_spike_time, parse_layers
 from snnrun.step import gradient_step
+
+_MOST_BYTES = 256 << 20
+_DAMAGED = (
+    *(OSError, EOFError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError),
+    *(NotImplementedError, RuntimeError, SyntaxError, struct.error, zlib.error, zipfile.BadZipFile),
+)
 
 
 class NotACase(Exception):
@@ -46,9 +56,19 @@ class Result(NamedTuple):
         return self.spike_mismatches == 0 and self.loss_error <= tolerance and self.gradient_error <= tolerance
 
 
+def _refuse_bomb(path: Path) -> None:
+    """Look at the sizes first: some bytes can stand for terabytes, and a pipe is waited for for ever."""
+    if not path.is_file():
+        raise NotACase("missing" if not path.exists() else "not a file")
+    with zipfile.ZipFile(path) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
+            raise NotACase(f"it unpacks to more than {_MOST_BYTES >> 20} MB")
+
+
 def load_case(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read a case's description and arrays; nothing in the file is executed."""
     try:
+        _refuse_bomb(path)
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(str(arrays.pop("meta")[()]))
@@ -57,7 +77,7 @@ def load_case(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return meta, arrays
     except ValueError as error:  # numpy's text advises to load pickles
         raise NotACase("no .npz of plain arrays" if "pickle" in str(error) else str(error)) from error
-    except (OSError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise NotACase(f"{type(error).__name__}: {error}") from error
 
 
@@ -116,6 +136,10 @@ def build(meta: dict[str, Any], arrays: dict[str, np.ndarray], kernel: str) -> t
     spikes = torch.from_numpy(arrays["input"]).float().transpose(0, 1).contiguous()
     classes = int(meta["layers"][-1].removeprefix("fc"))
     specs = parse_layers(meta["layers"], tuple(spikes.shape[2:]), classes)
+    for index, spec in enumerate(spec for spec in specs if spec.kind in ("dense", "conv")):
+        weights = math.prod(spec.in_shape) if spec.kind == "dense" else spec.in_shape[0] * spec.kernel**2
+        if arrays[f"w{index}"].size != weights * spec.out_shape[0]:
+            raise NotACase(f"w{index} is not of the layer {spec.token}")
     constants = NeuronConstants(meta["alpha_i"], meta["alpha_v"], 1.0, meta["beta_v"], meta["beta_bias"])
     network = Network(specs, Neuron(constants, method, load(kernel)))
     with torch.no_grad():
@@ -149,7 +173,7 @@ def verify(path: Path, kernel: str = "reference") -> Result:
         term = loss.term(trace.output.s) if meta["loss"] == "latency" else meta["T"]
         mismatches = spike_mismatches(trace, arrays) + abs(term - int(arrays["term"]))
         return Result(meta, mismatches, loss_error, gradient_error)
-    except (KeyError, ValueError, TypeError, IndexError, RuntimeError, AttributeError, UserError) as error:
+    except (*_DAMAGED, ValueError, IndexError, ArithmeticError, AssertionError, UserError) as error:
         raise NotACase(f"{type(error).__name__}: {error}") from error
 
 
@@ -199,7 +223,7 @@ def main() -> int:
         failed += not passed
         largest = max(largest, result.loss_error, result.gradient_error)
         table.add_row(
-            path.name,
+            escape(path.name),
             result.meta["method"],
             result.meta["loss"],
             "-".join(result.meta["layers"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import stat
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ def load(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path).expanduser()
     try:
+        if stat.S_ISFIFO(path.stat().st_mode):
+            raise UserError(f"checkpoint {path} is not a file", "Give the path of a .pt file")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
         raise UserError(f"checkpoint {path} cannot be read ({error.strerror})", "Give the path of a .pt file") from None

@@ -13,6 +13,7 @@ import importlib
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -30,6 +31,7 @@ from snnrun.data import Dataset
 from snnrun.errors import PairError, UserError
 from snnrun.extras import missing_choice
 from snnrun.losses import Loss
+from snnrun.memory import refuse_too_large
 from snnrun.methods import Method
 from snnrun.metrics import metric_keys
 from snnrun.observers import Logger
@@ -37,9 +39,12 @@ from snnrun.optim import Optimizer, Scheduler
 from snnrun.registry import param
 from snnrun.snn import parse_layers
 from snnrun.snn.models import Model
+from snnrun.strangers import refuse_code
 from snnrun.trainer import TrainerOptions
 
 T = TypeVar("T")
+
+_LONGEST_NAME = 200  # bytes; file systems take 255, of which W&B and locks may want some
 
 
 @dataclass
@@ -106,7 +111,10 @@ def compose_node(overrides: Sequence[str], config_dir: str | None = None) -> Dic
         raise UserError(f"a config file is no valid YAML: {_first_sentence(error)}") from None
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_first_sentence(error), _hint_for(overrides)) from None
+    refuse_code(node, overrides)
     refuse_secrets(OmegaConf.to_container(node, resolve=False))  # Hydra's own options, too: they name folders
+    for part in _resolvable(node.hydra, "hydra"):
+        refuse_secrets(part)
     return node
 
 
@@ -263,8 +271,10 @@ def _check_across(config: Config) -> None:
         raise UserError("checkpoint is given, but mode is train", "Evaluate it by mode=test")
     if config.options.resume is not None:  # snnrun.resume has taken it out where it belongs
         raise UserError("resume goes on with one run, and cannot be swept", "A sweep goes on by its own command")
+    refuse_too_large(specs, config.dataset.T, 1)
     name = config.options.experiment_name
-    if not name or name in (".", "..") or any(bad in name for bad in "/\\\0"):
+    usable = name.isprintable() and len(name.encode()) <= _LONGEST_NAME and not any(bad in name for bad in "/\\")
+    if not name or name in (".", "..") or not usable:
         raise UserError(f"experiment_name is {name!r}", "It must be usable as the name of a folder")
 
 
@@ -305,6 +315,17 @@ def _check_device(name: str) -> None:
 def _resolved(node: DictConfig, key: str) -> Any:
     value = node[key]
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _resolvable(node: DictConfig, path: str) -> Iterator[dict[str, str]]:
+    """What Hydra's own options stand for, each with its place; some are known only once a job runs."""
+    for key in node:
+        with suppress(OmegaConfBaseException):
+            value = node[key]
+            if OmegaConf.is_dict(value):
+                yield from _resolvable(value, f"{path}.{key!s}")
+            else:
+                yield {f"{path}.{key!s}": str(value)}
 
 
 def _did_you_mean(key: str, known: Sequence[str], prefix: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from snnrun.errors import UserError
 
-_ENDINGS = ("API_KEY", "TOKEN", "SECRET", "PASSWORD")
+_ENDINGS = ("API_KEY", "ACCESS_KEY", "PRIVATE_KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD")
 _SHORTEST = 8  # shorter values would be found in innocent texts
 
 

@@ -22,11 +22,12 @@ from snnrun.distributed import World
 from snnrun.errors import Interrupted, OutputError, UserError
 from snnrun.evaluation import evaluate
 from snnrun.evidence import collect
+from snnrun.memory import is_exhausted, refuse_too_large
 from snnrun.metrics import Metrics, higher_is_better
 from snnrun.observers import ConsoleObserver, Observers, Outcome, Row, build_observers, write_summary
 from snnrun.provenance import available_cores, log_file
 from snnrun.rundir import BEST, LAST, prepare, read_summary, remove_leftovers, whole_rows
-from snnrun.snn import Events, Network, Trace
+from snnrun.snn import Events, Network, Trace, parse_layers
 from snnrun.snn.init import calibrate, shift_and_gain
 from snnrun.step import gradient_step
 from snnrun.stop import Stop
@@ -82,8 +83,11 @@ class Run:
             try:
                 self._run()
             except BaseException as error:
-                self._end_badly(error)
-                raise
+                told = self._told(error)
+                self._end_badly(told)
+                if told is error:
+                    raise
+                raise told from None
         return self.summary
 
     def _run(self) -> None:
@@ -105,6 +109,13 @@ class Run:
         observers.start(info)
         self.summary.pop("cut_off", None)  # they have seen to it
         self._train(trainer)
+
+    def _told(self, error: BaseException) -> BaseException:
+        """What a user can mend by smaller sizes is no bug."""
+        if not is_exhausted(error):
+            return error
+        hint = "Make trainer.batch_size, trainer.eval_batch_size, model.layers or dataset.T smaller"
+        return UserError("the memory of this machine or its GPU is used up", hint)
 
     def _build(self) -> tuple[Network, Trace]:
         """Device, kernel, data and network; all that a user may have to mend before the run can begin."""
@@ -148,6 +159,9 @@ class Run:
     def _network(self) -> tuple[Network, Trace]:
         """The network with its first weights, and what it does with the first training batch."""
         config = self.config
+        if self.device.type == "cpu":
+            specs = parse_layers(config.model.layers, self.data.shape, self.data.outputs)
+            refuse_too_large(specs, config.dataset.T, min(config.trainer.batch_size, len(self.data.train)))
         torch.manual_seed(config.options.seed)
         network = config.model.build(
             self.data.shape, self.data.outputs, config.dataset.T, config.method, kernels.load(self.kernel)

@@ -51,7 +51,7 @@ class TrainerOptions:
     eval_batch_size: int = param(100, ge=1)
     device: str = "auto"
     kernel: str = param("auto", choices=("auto", *KERNELS))
-    threads: int | None = param(None, ge=1)
+    threads: int | None = param(None, ge=1, le=1024)
     monitor: str = "val/acc"
     grad_clip: float | None = param(1.0, gt=0)
     patience: int | None = param(None, ge=1)

@@ -18,6 +18,8 @@ from snnrun.losses import Targets
 from snnrun.registry import param
 from snnrun.snn import Events
 
+MOST_STEPS = 1_000_000  # a thousand seconds in milliseconds; more is a slip, and memory
+
 
 class Source(Protocol):
     """Samples that can be turned into input spikes, by index."""
@@ -99,14 +101,14 @@ class Dataset:
     has_labels: ClassVar[bool] = True
     has_validation: ClassVar[bool] = False
 
-    T: int = param(100, ge=1)
+    T: int = param(100, ge=1, le=MOST_STEPS)
     root: str | None = None
     val_share: float | None = param(0.1, gt=0, lt=1)
-    split_seed: int = param(0, ge=0)
+    split_seed: int = param(0, ge=0, le=2**32 - 1)
     limit_train: int | None = param(None, ge=1)
     limit_val: int | None = param(None, ge=1)
     limit_test: int | None = param(None, ge=1)
-    workers: int = param(0, ge=0)
+    workers: int = param(0, ge=0, le=256)
     drop_spikes: float = param(0.0, ge=0, lt=1)
     shift_pixels: int = param(0, ge=0)
     jitter_steps: int = param(0, ge=0)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from snnrun.data.dataset import MOST_STEPS
 from snnrun.data.images import ImageDataset, Images
 from snnrun.data.report import Reporter
 from snnrun.data.splits import stratified_sample
@@ -25,7 +26,7 @@ class Digits(ImageDataset):
     k_max = 16
     loss_options = MappingProxyType({"latency": {"lambda_nospike": 0.5}})  # 0.1 leaves 2 % of the test undecided
 
-    T: int = param(60, ge=1)
+    T: int = param(60, ge=1, le=MOST_STEPS)
     t_last: int = param(32, ge=0)
 
     def images(self, report: Reporter) -> tuple[Images, Images]:

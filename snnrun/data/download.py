@@ -65,6 +65,8 @@ def _chunks(url: str, name: str, by_hand: str, report: Reporter) -> Generator[by
     disk's."""
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
+            if url.startswith("https:") and not response.url.startswith("https:"):
+                raise ConnectionError(f"it was redirected to {response.url}, which is not https")
             size, received = int(response.headers.get("Content-Length") or 0), 0
             with report.progress(f"downloading {name}", size, "B") as advance:
                 while chunk := response.read(_CHUNK):

@@ -65,7 +65,7 @@ class DVSGesture(CameraRecordings):
     sensor = (2, _SIDE, _SIDE)
     outputs = _CLASSES
 
-    window_ms: float = param(1500.0, ge=0.001)
+    window_ms: float = param(1500.0, ge=0.001, le=1e7)
     downscale: int = param(4, ge=1)
 
     def sources(self, seed: int, report: Reporter) -> tuple[Source, Source]:

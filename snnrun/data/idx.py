@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from snnrun.data.files import refuse_odd
 from snnrun.errors import UserError
 
 _UNSIGNED_BYTES = 0x08
-_MOST_BYTES = 1 << 30  # a small .gz must not unpack to more than any data set here has
+_MOST_BYTES = 1 << 28  # five times the largest here: a small .gz must not unpack to more
 _MEND = "Replace it, or delete it to have it downloaded again"
 
 
@@ -23,6 +24,7 @@ def read_bytes(path: Path) -> bytes:
         UserError: names the file and what is wrong with it.
     """
     try:
+        refuse_odd(path, _MOST_BYTES, _MEND)
         if path.suffix != ".gz":
             return path.read_bytes()
         with gzip.open(path, "rb") as file:

@@ -13,6 +13,7 @@ import numpy as np
 from snnrun.cache import cache_root
 from snnrun.data.dataset import Data, Source, Split
 from snnrun.data.events import EventSource
+from snnrun.data.files import refuse_odd
 from snnrun.data.recordings import CameraRecordings, note_fewer
 from snnrun.data.report import Reporter
 from snnrun.data.roots import data_root
@@ -24,6 +25,8 @@ from snnrun.registry import param, register
 
 _SIDE, _CLASSES, _FOLDS = 34, 10, 5
 _OVERFLOW_Y, _OVERFLOW_US = 240, 1 << 13  # a row of 240 marks that the clock went on by this much
+_LONGEST_US = 4_200_000_000  # the store keeps times in 32 bits
+_MOST_BYTES = 64 << 20  # a thousand times the largest published recording
 _PUBLISHED = {"Train": 60_000, "Test": 10_000}
 _WORDS = {"Train": "training", "Test": "test"}
 _MEND = "Replace or delete it"
@@ -38,6 +41,7 @@ def read_recording(path: Path) -> tuple[np.ndarray, np.ndarray]:
         UserError: names the file and what is wrong with it.
     """
     try:
+        refuse_odd(path, _MOST_BYTES, _MEND)
         raw = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or error})", _MEND) from None
@@ -45,6 +49,8 @@ def read_recording(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise UserError(f"{path} is damaged: {len(raw)} bytes are no whole number of events (5 bytes each)", _MEND)
     x, y, high, middle, low = raw.reshape(-1, 5).T
     overflow = y == _OVERFLOW_Y
+    if np.count_nonzero(overflow) * _OVERFLOW_US > _LONGEST_US:
+        raise UserError(f"{path} is damaged: its clock runs past {_LONGEST_US / 1e6:,.0f} seconds", _MEND)
     time_us = ((high & 0x7F).astype(np.uint32) << 16) | (middle.astype(np.uint32) << 8) | low
     time_us += np.cumsum(overflow, dtype=np.uint32) * np.uint32(_OVERFLOW_US)
     x, y, polarity, time_us = (values[~overflow] for values in (x, y, high >> 7, time_us))

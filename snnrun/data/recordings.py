@@ -23,7 +23,7 @@ class Recordings(Dataset):
         window_ms: length of the window that becomes T steps, from each recording's own time zero.
     """
 
-    window_ms: float = param(300.0, ge=0.001)  # recordings have whole microseconds
+    window_ms: float = param(300.0, ge=0.001, le=1e7)  # recordings have whole microseconds
 
     def check(self) -> None:
         super().check()

@@ -98,7 +98,7 @@ class Speech(Recordings):
     published: ClassVar[Mapping[str, int]]
 
     T: int = param(140, ge=1)
-    window_ms: float = param(1400.0, ge=0.001)
+    window_ms: float = param(1400.0, ge=0.001, le=1e7)
 
     def sources(self, seed: int, report: Reporter) -> tuple[Source, Source]:
         self._fetch(report)

@@ -118,7 +118,7 @@ def _open(folder: Path) -> EventStore | None:
         sizes = [(folder / name).stat().st_size for name in ("address.u16", "time_us.u32")]
         whole = sizes == [events * _ADDRESS.itemsize, events * _TIME.itemsize]
         whole = whole and len(offsets) == len(labels) + 1 == meta["recordings"] + 1 and offsets[-1] == events
-        if not whole:
+        if not whole or offsets[0] != 0 or (np.diff(offsets) < 0).any():
             return None
         address = np.memmap(folder / "address.u16", _ADDRESS, "r", shape=(events,))
         time_us = np.memmap(folder / "time_us.u32", _TIME, "r", shape=(events,))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from snnrun.data.archives import strict_tonic
 from snnrun.data.download import reason
 from snnrun.data.report import Reporter
 from snnrun.errors import UserError
@@ -51,7 +52,8 @@ def fetch_with_tonic(
 def failures_told(name: str, folder: Path, urls: Sequence[str], layout: Sequence[str]) -> Iterator[None]:
     """Turn what tonic raises where it cannot download into one line with the URLs and the layout to be filled in."""
     try:
-        yield
+        with strict_tonic():
+            yield
     except (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError, RuntimeError) as error:
         raise UserError(
             f"{name} is not in {folder} and cannot be downloaded from {' and '.join(urls)} ({reason(error)})",

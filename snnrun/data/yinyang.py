@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snnrun.data.dataset import MOST_STEPS
 from snnrun.data.images import ImageDataset, Images
 from snnrun.data.report import Reporter
 from snnrun.registry import param, register
@@ -55,7 +56,7 @@ class YinYang(ImageDataset):
     outputs = 3
     k_max = _LEVELS
 
-    T: int = param(60, ge=1)
+    T: int = param(60, ge=1, le=MOST_STEPS)
     t_last: int = param(32, ge=0)
     val_share: float | None = param(1 / 6, gt=0, lt=1)
 

@@ -30,7 +30,7 @@ class SpikeTrain(Loss):
 
     alpha: float = param(0.9, gt=0, lt=1, search=Search(0.7, 0.98))
     period: int = param(10, ge=1, search=Search(5, 20))
-    extension: int = param(200, ge=0)  # steps after the window over which filtered trains still differ
+    extension: int = param(200, ge=0, le=1_000_000)  # steps after the window over which filtered trains still differ
 
     def __call__(self, output: Spikes, targets: Targets) -> Tensor:
         s, t = output
