@@ -86,7 +86,9 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     for flag in ("config_path", "config_name", "experimental_rerun"):  # the last one unpickles what it is given
         if getattr(options, flag, None) is not None:
             name = flag.replace("_", "-")
-            raise UserError(f"--{name} is not for snnrun", "Files of your own: --config-dir DIR; a run again: resume=RUN")
+            raise UserError(
+                f"--{name} is not for snnrun", "Files of your own: --config-dir DIR; a run again: resume=RUN"
+            )
     flags = [argument for argument in argv if argument not in options.overrides]
     return options, [*flags, *options.overrides]
 

@@ -140,8 +140,7 @@ class Run:
         config = self.config
         if self.device.type == "cpu":
             specs = parse_layers(config.model.layers, self.data.shape, self.data.outputs)
-            batch = min(config.trainer.batch_size, len(self.data.train))
-            refuse_too_large(specs, config.dataset.T, batch)
+            refuse_too_large(specs, config.dataset.T, min(config.trainer.batch_size, len(self.data.train)))
         torch.manual_seed(config.options.seed)
         network = config.model.build(
             self.data.shape, self.data.outputs, config.dataset.T, config.method, kernels.load(self.kernel)

@@ -1,4 +1,4 @@
-"""Config files are data. What Hydra would import or run for one is refused, unless the command line itself asks for it."""
+"""Config files are data: what Hydra would import or run for one is refused, unless the command line asks for it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def refuse_code(node: DictConfig, overrides: Sequence[str]) -> None:
         what = None if asked else _runs(path, value, chosen)
         if what:
             raise UserError(
-                f"a config file sets {path} to {str(value)[:80]!r}, {what}", "Say so on the command line if you trust it"
+                f"a config file sets {path} to {str(value)[:80]!r}, {what}",
+                "Say so on the command line if you trust it",
             )
 
 
