@@ -82,6 +82,9 @@ def load_network(network: torch.nn.Module, state: Mapping[str, Any], path: str |
         shapes = [tuple(weights[name].shape) if name in weights else "nothing" for weights in (ours, theirs)]
         if shapes[0] != shapes[1]:
             raise UserError(f"checkpoint {path} does not fit: {name} is {shapes[1]} there and {shapes[0]} here")
+    for name, weight in theirs.items():
+        if not torch.isfinite(weight).all():
+            raise UserError(f"checkpoint {path} holds a weight that is not finite: {name}", "Take an earlier one")
     network.load_state_dict(dict(theirs))
 
 

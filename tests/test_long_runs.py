@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli import environment, rows, snnrun
+from cli import environment, rows
 
 PAGE = resource.getpagesize()
 
@@ -72,7 +72,8 @@ jobs.sweep_job = measured if inner.__name__ != 'measured' else inner
 @pytest.mark.slow
 def test_sixty_serial_jobs(tmp_path: Path) -> None:
     (tmp_path / "measure.py").write_text(MEASURE)
-    snnrun("-m", "debug=fast", "seed=range(0,60)", "plugins=[measure]", cwd=tmp_path, check=True)
+    process = popen("-m", "debug=fast", "seed=range(0,60)", "plugins=[measure]", cwd=tmp_path)
+    assert process.wait() == 0, (tmp_path / "console.txt").read_text()
     table = np.array([line.split() for line in (tmp_path / "measured.txt").read_text().splitlines()], dtype=float)
     sizes, objects, files = table.T
     a_job = (sizes[40:].mean() - sizes[10:30].mean()) / 1e6 / 30

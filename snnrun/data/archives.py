@@ -17,8 +17,8 @@ def strict_tonic() -> Iterator[None]:
     """Around whatever makes tonic download and unpack.
 
     Inside, a download that fails by https is not tried again by http, which is tonic's way, and tar archives are
-    unpacked by the ``data`` filter (PEP 706: no absolute names, no ``..``, no links to the outside, no devices), which Python
-    before 3.14 leaves out. Zip files are safe as Python unpacks them: names stay below the folder, links become files.
+    unpacked by the ``data`` filter (PEP 706: no absolute names, no ``..``, no links to the outside, no devices), which
+    Python before 3.14 leaves out. Zip files are safe as Python unpacks them: names stay below, links become files.
 
     Raises:
         ConnectionError: from inside, in place of the fall back to http.
