@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import stat
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -45,7 +46,9 @@ def load(path: str | Path) -> dict[str, Any]:
     try:
         if stat.S_ISFIFO(path.stat().st_mode):
             raise UserError(f"checkpoint {path} is not a file", "Give the path of a .pt file")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a pickle in another protocol, on its way to being refused
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
         raise UserError(f"checkpoint {path} cannot be read ({error.strerror})", "Give the path of a .pt file") from None
     except pickle.UnpicklingError:  # its own text advises to load the file as code
@@ -79,6 +82,9 @@ def load_network(network: torch.nn.Module, state: Mapping[str, Any], path: str |
         shapes = [tuple(weights[name].shape) if name in weights else "nothing" for weights in (ours, theirs)]
         if shapes[0] != shapes[1]:
             raise UserError(f"checkpoint {path} does not fit: {name} is {shapes[1]} there and {shapes[0]} here")
+    for name, weight in theirs.items():
+        if not torch.isfinite(weight).all():
+            raise UserError(f"checkpoint {path} holds a weight that is not finite: {name}", "Take an earlier one")
     network.load_state_dict(dict(theirs))
 
 

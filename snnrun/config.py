@@ -319,7 +319,7 @@ def _resolved(node: DictConfig, key: str) -> Any:
 
 def _resolvable(node: DictConfig, path: str) -> Iterator[dict[str, str]]:
     """What Hydra's own options stand for, each with its place; some are known only once a job runs."""
-    for key in node:
+    for key in map(str, node):
         with suppress(OmegaConfBaseException):
             value = node[key]
             if OmegaConf.is_dict(value):

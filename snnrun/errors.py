@@ -23,7 +23,11 @@ class OutputError(UserError):
 
 
 class DivergedError(UserError):
-    """Training produced a loss or weights that are not finite."""
+    """Training produced a loss, a gradient or a weight that is not finite; ``when`` says where, ``lr`` the rate."""
+
+    def __init__(self, what: str, when: str, lr: float) -> None:
+        hint = f"Lower optimizer.lr ({lr:g} now); checkpoints of earlier epochs are kept"
+        super().__init__(f"{what} is not finite {when}", hint)
 
 
 class Interrupted(Exception):

@@ -1,4 +1,4 @@
-"""Config files are data. What Hydra would import or run for one is refused, unless the command line itself asks for it."""
+"""Config files are data: what Hydra would import or run for one is refused, unless the command line asks for it."""
 
 from __future__ import annotations
 

@@ -129,6 +129,8 @@ class Trainer:
                     at.begin_epoch(self.optimizer.param_groups[0]["lr"], len(self.network.synapses), self.device)
                 self.train_epoch()
                 validation = self.evaluate(self.data.val)
+                if not all(torch.isfinite(parameter).all() for parameter in self.network.parameters()):
+                    raise DivergedError("a weight", f"after epoch {at.epoch}", at.lr)
                 at.epoch_s += self.watch.lap()
                 row: Row = {
                     "epoch": at.epoch,
@@ -202,10 +204,8 @@ class Trainer:
         finite = torch.isfinite(norms).all() and all(torch.isfinite(g).all() for g in gradients if g.dim() == 1)
         if not (math.isfinite(sums["loss"]) and finite):
             what = "gradient" if math.isfinite(sums["loss"]) else "loss"
-            raise DivergedError(
-                f"the {what} is not finite in epoch {self.at.epoch}, step {self.at.step + 1}",
-                f"Lower optimizer.lr ({self.optimizer_options.lr:g} now); checkpoints of earlier epochs are kept",
-            )
+            when = f"in epoch {self.at.epoch}, step {self.at.step + 1}"
+            raise DivergedError(f"the {what}", when, self.optimizer_options.lr)
         if self.options.grad_clip is not None:
             for gradient in gradients:
                 gradient.clamp_(-self.options.grad_clip, self.options.grad_clip)

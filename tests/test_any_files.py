@@ -45,8 +45,7 @@ def test_event_files(times: int, tmp_path: Path) -> None:
                 f"t{next(number)}", [Recording(path, "a.bin", 3)], read_recording, tmp_path / "cache", Quiet()
             )
         except UserError as error:
-            assert str(path) in str(error)
-            return "error"
+            return "error" if str(path) in str(error) else "does not name the file"
         raw = np.frombuffer(content, np.uint8).reshape(-1, 5).astype(np.int64)
         clock, expected = 0, set()
         for x, y, high, middle, low in raw.tolist():
@@ -63,7 +62,7 @@ def test_event_files(times: int, tmp_path: Path) -> None:
     tried = Tried("event files")
     whole = b"".join(bytes((i % 34, i * 7 % 34)) + (i * 997).to_bytes(3, "big") for i in range(200))
     tried.each(st.one_of(events, damage(whole), st.binary(max_size=100)), 25 * times, attempt)
-    assert len(tried.ends) == 2
+    assert set(tried.ends) == {"error", "right"}
     path.write_bytes((bytes((0, 240, 0, 0, 0)) * 600_000) + bytes((1, 1, 0, 0, 1)))  # a clock past 32 bits
     assert attempt(path.read_bytes()) == "error"
 
@@ -78,8 +77,7 @@ def test_idx_files(times: int, tmp_path: Path) -> None:
         try:
             array = parse_idx(read_bytes(path), path, 3)
         except UserError as error:
-            assert str(path) in str(error)
-            return "error"
+            return "error" if str(path) in str(error) else "does not name the file"
         inner = gzip.decompress(content[0]) if content[1] else content[0]
         assert array.shape == struct.unpack(">3I", inner[4:16])
         assert array.tobytes() == inner[16:]
@@ -92,6 +90,7 @@ def test_idx_files(times: int, tmp_path: Path) -> None:
     anything |= st.one_of(damage(packed), made.map(gzip.compress)).map(lambda content: (content, True))
     tried = Tried("IDX files")
     tried.each(anything, 25 * times, attempt)
+    assert set(tried.ends) <= {"error", "right"}
     assert attempt((whole, False)) == attempt((packed, True)) == "right"
 
 
@@ -228,8 +227,7 @@ def test_checkpoints(times: int, trained: Path, tmp_path: Path) -> None:
                 read()
                 ends.append("read")
             except UserError as error:
-                assert "\x1b" not in str(error)
-                ends.append("error")
+                ends.append("error" if str(error).isprintable() else "not a line")
         return "+".join(ends)
 
     state = torch.load(io.BytesIO(whole), weights_only=True)
@@ -244,4 +242,5 @@ def test_checkpoints(times: int, trained: Path, tmp_path: Path) -> None:
     changed = st.tuples(st.sampled_from(places), PARTS, st.booleans())
     tried = Tried("checkpoints")
     tried.each(st.one_of(damage(whole), changed, changed), 25 * times, attempt)
+    assert not [end for end in tried.ends if "line" in end]
     assert attempt(whole) == "read+read"

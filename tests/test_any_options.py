@@ -1,4 +1,4 @@
-"""Whatever is typed: it trains, or ends with exit code 2 and one line; no traceback, no folder left by a wrong option."""
+"""Whatever is typed: it trains, or ends with exit code 2 and one line; a wrong option leaves no folder."""
 
 import io
 import os

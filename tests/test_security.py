@@ -95,7 +95,7 @@ def test_a_checkpoint_whose_config_reaches_out(
 
 
 def test_plugins_of_a_checkpoint_are_not_imported(trained: Path, proof: Path) -> None:
-    Path("evil.py").write_text(f"open({str(proof)!r}, 'w')")
+    Path("evil.py").write_text(f"import pathlib; pathlib.Path({str(proof)!r}).touch()")
     state = torch.load(trained / "checkpoints" / "last.pt", weights_only=True)
     torch.save({**state, "config": {**state["config"], "plugins": ["evil"]}}, "last.pt")
     package.load("last.pt")
@@ -111,14 +111,14 @@ EVIL = {
     "sweeper": "hydra: {sweeper: {_target_: subprocess.getoutput, cmd: 'touch PROOF'}}",
     "callback": "hydra: {callbacks: {a: {_target_: subprocess.getoutput, cmd: 'touch PROOF'}}}",
     "logging": "hydra: {job_logging: {version: 1, handlers: {a: {(): subprocess.getoutput, cmd: 'touch PROOF'}}}}",
-    "own_logging": "hydra: {hydra_logging: {version: 1, handlers: {a: {class: subprocess.Popen, args: [touch, PROOF]}}}}",
+    "own_logging": "hydra: {hydra_logging: {version: 1, handlers: {a: {class: subprocess.Popen, args: [touch]}}}}",
     "hidden": "x: subprocess.getoutput\nhydra: {callbacks: {a: {_target_: '${x}', cmd: 'touch PROOF'}}}",
     "space": "hydra: {sweeper: {custom_search_space: evil.run}}",
     "commands": "hydra: {launcher: {setup: ['touch PROOF']}}",
     "variables": "hydra: {job: {env_set: {LD_PRELOAD: /tmp/evil.so}}}",
     "plugin": "plugins: [evil]",
     "tag": "x: !!python/object/apply:os.system ['touch PROOF']",
-    "resolver": 'experiment_name: ${eval:\'__import__("os").system("touch PROOF")\'}',
+    "resolver": 'optimizer: {lr: "${eval:PROOF}"}',
 }
 
 
@@ -128,7 +128,7 @@ def test_a_config_file_of_somebody_else(
     kind: str, multirun: bool, proof: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("theirs/experiment").mkdir(parents=True)
-    Path("evil.py").write_text(f"open({str(proof)!r}, 'w')")
+    Path("evil.py").write_text(f"import pathlib; pathlib.Path({str(proof)!r}).touch()")
     text = EVIL[kind].replace("PROOF", str(proof))
     Path("theirs/experiment/evil.yaml").write_text(f"# @package _global_\n{text}\n")
     refused([*["-m"][: int(multirun)], "--config-dir", "theirs", "experiment=evil", "debug=fast"], capsys, "")
@@ -194,7 +194,7 @@ def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None:
         assert not (tmp_path / "outside").exists(), path
         assert not (tmp_path / "in" / "outside").exists(), path
         assert not [each for each in inside.rglob("*") if each.is_symlink()], path
-    with tarfile.open(tmp_path / "1.tar.gz") as archive, pytest.raises(tarfile.FilterError):
+    with tarfile.open(tmp_path / "0.tar.gz") as archive, pytest.raises(tarfile.FilterError):
         archive.extractall(tmp_path / "in", filter="data")
 
 
@@ -218,3 +218,43 @@ def test_published_addresses_are_https_with_checksums() -> None:
     for part in ("train", "test"):
         assert getattr(datasets.NMNIST, f"{part}_url").startswith("https://")
         assert len(getattr(datasets.NMNIST, f"{part}_md5")) == 32
+
+
+@pytest.mark.parametrize("open_part", ["formulas", "formulas/__pycache__", "."])
+def test_compiled_code_is_not_taken_from_a_folder_that_others_can_write(
+    open_part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from snnrun.kernels.cpu import formula
+
+    monkeypatch.setenv("SNNRUN_CACHE", str(tmp_path / "cache"))
+    kept = formula._folder()
+    assert kept == tmp_path / "cache" / "formulas"
+    assert [path.stat().st_mode & 0o777 for path in (kept, kept / "__pycache__")] == [0o700, 0o700]
+    (tmp_path / "cache" / open_part).chmod(0o777)
+    with pytest.raises(PermissionError, match="written by others"):
+        formula._folder()
+
+
+def test_a_generated_source_that_was_changed_is_written_anew(tmp_path: Path, proof: Path) -> None:
+    from snnrun.kernels.cpu import formula
+
+    path = tmp_path / "formula_x.py"
+    path.write_text(f"import pathlib; pathlib.Path({str(proof)!r}).touch()")
+    assert formula._written("x = 1\n", path).read_text() == "x = 1\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["hydra.run.dir=outputs/${oc.env:${experiment_name}}", "experiment_name=WANDB_API_KEY"],
+        ["-m", "seed=0,1", "hydra.sweep.dir=x/${oc.env:${experiment_name}}", "experiment_name=WANDB_API_KEY"],
+        ["-m", "seed=0,1", "hydra.sweep.subdir=${oc.env:${experiment_name}}", "experiment_name=WANDB_API_KEY"],
+        ["experiment_name=${oc.env: WANDB_API_KEY }"],
+    ],
+)
+def test_a_secret_by_a_detour(
+    arguments: list[str], proof: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "5ec2e7" * 6)
+    refused(arguments, capsys, "WANDB_API_KEY")
+    assert list(Path().iterdir()) == []

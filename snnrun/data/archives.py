@@ -1,4 +1,4 @@
-"""tonic's downloads, held to what we promise: no fall back from https to http, no archive that writes outside its folder."""
+"""tonic's downloads, held to our promises: never http for https, no archive that writes outside its folder."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _HERE = ("127.0.0.1", "localhost", "::1")
 def strict_tonic() -> Iterator[None]:
     """Around whatever makes tonic download and unpack.
 
-    Inside, a download that fails by https is not tried again by http, which is tonic's way, and tar archives are unpacked
-    by the ``data`` filter (PEP 706: no absolute names, no ``..``, no links to the outside, no devices), which Python
-    before 3.14 leaves out. Zip files are safe as Python unpacks them: names stay below the folder, links become files.
+    Inside, a download that fails by https is not tried again by http, which is tonic's way, and tar archives are
+    unpacked by the ``data`` filter (PEP 706: no absolute names, no ``..``, no links to the outside, no devices), which
+    Python before 3.14 leaves out. Zip files are safe as Python unpacks them: names stay below, links become files.
 
     Raises:
         ConnectionError: from inside, in place of the fall back to http.

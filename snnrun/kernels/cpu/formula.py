@@ -7,10 +7,12 @@ values of a method's options and for all processes.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import importlib.util
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -22,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnrun.cache import cache_root
+from snnrun.cache import cache_root, is_private
 from snnrun.kernels.constants import MIN_SLOPE, NeuronConstants
 from snnrun.kernels.cpu.recorder import CannotCompile, Recorder
 from snnrun.kernels.cpu.rows import DEP, GS, GT, ROWS, WIDTHS
@@ -126,14 +128,35 @@ def _written(source: str, path: Path) -> Path:
     return path
 
 
+def _folder() -> Path:
+    """Where modules are kept, beside numba's compiled code; both are run when they are read.
+
+    Raises:
+        OSError: it cannot be made, or others could put files there.
+    """
+    folder = cache_root() / "formulas"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    compiled = folder / "__pycache__"
+    compiled.mkdir(exist_ok=True, mode=0o700)
+    if not (is_private(folder) and is_private(compiled)):
+        raise PermissionError(f"{folder} can be written by others")
+    return folder
+
+
+def _folder_for_now() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="snnrun-"))  # readable and writable by this user alone
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 @cache
 def _load(source: str) -> Any:
     """Import a generated module from the cache folder; written whole or not at all, and never run if changed."""
     name = f"formula_{hashlib.sha256(source.encode()).hexdigest()[:20]}.py"
     try:
-        path = _written(source, cache_root() / "formulas" / name)
-    except OSError:  # a cache that cannot be written: compile for this process alone
-        path = _written(source, Path(tempfile.mkdtemp(prefix="snnrun-")) / name)
+        path = _written(source, _folder() / name)
+    except OSError:  # a cache that cannot be written, or that others can: compile for this process alone
+        path = _written(source, _folder_for_now() / name)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
