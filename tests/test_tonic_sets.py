@@ -108,15 +108,15 @@ def test_the_command_line_lists_what_fits(tmp_path: Path) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("which", ["CIFAR10DVS", "DVSLip"])
+@pytest.mark.parametrize("which", ["CIFAR10DVS", "DVSLip", "NTIDIGITS18"])
 def test_offline_names_url_and_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str) -> None:
     from tonic import datasets
 
-    url = {"CIFAR10DVS": "url", "DVSLip": "base_url"}[which]
-    monkeypatch.setattr(getattr(datasets, which), url, "http://127.0.0.1:1/archive")
+    kind = getattr(datasets, which)
+    monkeypatch.setattr(kind, "url" if which == "CIFAR10DVS" else "base_url", "http://127.0.0.1:1/archive")
     with pytest.raises(UserError) as caught:
         TonicSet(which=which, root=str(tmp_path)).load(0, Quiet())
-    for part in (f"{tmp_path}/{which}", "http://127.0.0.1:1/archive", f"{which}.zip".replace("DVSLip", "DVS-Lip")):
+    for part in (f"is not in {tmp_path}/{which}", "http://127.0.0.1:1/archive", f"{tmp_path}/{which}/{kind.filename}"):
         assert part in str(caught.value)
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import urllib.error
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -158,6 +159,10 @@ def _construct(kind: Any, arguments: Mapping[str, Any], save_to: str) -> Any:
             return kind(save_to, **arguments)
     except SystemExit:  # what one of them does where it cannot download
         raise RuntimeError("tonic leaves its download to you") from None
+    except OSError as error:
+        if error.errno is not None or isinstance(error, urllib.error.URLError):
+            raise
+        raise RuntimeError(type(error).__name__) from None  # of requests, in which the reason lies layers deep
 
 
 class _Opened:
