@@ -253,6 +253,7 @@ class Run:
             self.observers.finish(Outcome(self.summary, self.rows, evidence))
 
     def _end_badly(self, error: BaseException) -> None:
+        self.stop.ending()
         stopped = isinstance(error, Interrupted | KeyboardInterrupt) or self.stop.handing_on
         # what cannot be resumed here and now may well be resumed elsewhere, or later
         resumable = self.state is not None and not self.begun
