@@ -21,10 +21,9 @@ from snnrun.distributed import ToldByFirst, World, join
 from snnrun.errors import DivergedError, Interrupted, UserError
 from snnrun.jobs import run_job
 from snnrun.multirun import quoted, run_sweep, sweep_overrides
-from snnrun.resume import compose_resume
 from snnrun.rundir import claim
-from snnrun.start import follow, start
-from snnrun.stored import compose_test, parse_overrides
+from snnrun.start import follow, start, start_from_checkpoint
+from snnrun.stored import parse_overrides
 from snnrun.sweep import check_sweep
 
 
@@ -74,7 +73,7 @@ def _dispatch(argv: list[str], world: World) -> int:
             )
     resume = _given(parsed, "resume") is not None
     if resume or _given(parsed, "mode") == "test":
-        return _from_checkpoint(options.overrides, options.config_dir, options.cfg, resume, world)
+        return start_from_checkpoint(world, options.overrides, options.config_dir, options.cfg, resume)
     node = compose_node(options.overrides, options.config_dir)
     config = check(to_plain(node))
     if options.cfg:
@@ -122,24 +121,6 @@ def _single(argv: list[str], world: World) -> int:
     if raised:
         raise raised[0]
     return code
-
-
-def _from_checkpoint(
-    overrides: Sequence[str], config_dir: str | None, cfg: str | None, resume: bool, world: World
-) -> int:
-    """Without Hydra, which would write the .hydra of a resumed run anew, and knows nothing of stored configs."""
-    if resume:
-        config, state, run_dir, group = compose_resume(overrides, config_dir)
-    else:
-        config, state, folder = compose_test(overrides, config_dir)
-        run_dir, group = Path(folder), config.options.experiment_name
-    if cfg:
-        print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
-        return 0
-    if not resume:
-        claim(run_dir)
-    start(world, config, run_dir, group, state)
-    return 0
 
 
 def _hydra(argv: list[str], job: Callable[[DictConfig], Any]) -> int:

@@ -267,6 +267,7 @@ class Run:
             self.observers.finish(Outcome(self.summary, self.rows, evidence))
 
     def _end_badly(self, error: BaseException) -> None:
+        self.stop.ending()
         stopped = isinstance(error, Interrupted | KeyboardInterrupt) or self.stop.handing_on
         if stopped and read_summary(self.run_dir).get("status") == "finished":
             return  # the signal came while observers were closing; what the run was for is on disk

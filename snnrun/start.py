@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from snnrun.config import Config, check
 from snnrun.distributed import World
 from snnrun.experiment import Run
+from snnrun.resume import compose_resume
+from snnrun.rundir import claim
 from snnrun.stop import Stop
+from snnrun.stored import compose_test
 
 _COMPOSED_S = 600.0  # more than enough for the first process to read options and checkpoint
 
@@ -21,6 +26,24 @@ def start(world: World, config: Config, run_dir: Path, group: str, checkpoint: M
     stop = Stop(world)
     with stop.listening():
         Run(config, run_dir, group, stop, checkpoint, world)()
+
+
+def start_from_checkpoint(
+    world: World, overrides: Sequence[str], config_dir: str | None, cfg: str | None, resume: bool
+) -> int:
+    """Without Hydra, which would write the .hydra of a resumed run anew, and knows nothing of stored configs."""
+    if resume:
+        config, state, run_dir, group = compose_resume(overrides, config_dir)
+    else:
+        config, state, folder = compose_test(overrides, config_dir)
+        run_dir, group = Path(folder), config.options.experiment_name
+    if cfg:
+        print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
+        return 0
+    if not resume:
+        claim(run_dir)
+    start(world, config, run_dir, group, state)
+    return 0
 
 
 def follow(world: World) -> int:

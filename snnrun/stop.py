@@ -76,6 +76,10 @@ class Stop:
             self._pending.append(told)
         return self.requested
 
+    def ending(self) -> None:
+        """The run ends by itself; what torchrun sends to those that a failed process leaves behind comes too late."""
+        self._heard = True
+
     def obey(self) -> None:
         """Do what the signals that came ask for, now that the run is saved.
 

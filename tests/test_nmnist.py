@@ -252,6 +252,7 @@ def test_offline_names_url_folder_and_layout(tmp_path: Path, cache: Path, monkey
     assert data_folder(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_two_runs_in_the_same_second_share_what_neither_has_packed(
     shared_data: Path, tmp_path: Path, cache: Path
 ) -> None:

@@ -8,7 +8,6 @@ import pytest
 from snnrun.cli import _dispatch
 from snnrun.distributed import World, join
 from snnrun.errors import Interrupted, UserError
-from snnrun.metrics import Metrics
 from snnrun.provenance import available_cores
 from snnrun.stop import Stop
 
@@ -45,12 +44,6 @@ def test_one_process_of_torchrun_is_alone(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("WORLD_SIZE", "1")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
     assert type(join()) is World
-
-
-def test_joined_metrics_are_those_of_the_whole() -> None:
-    whole, parts = Metrics("count"), [Metrics("count") for _ in range(3)]
-    parts[0].join([whole])  # nobody has seen anything
-    assert parts[0].result() == {}
 
 
 def test_one_that_hears_a_signal_stops_all() -> None:
