@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,11 @@ def run(overrides: Sequence[str] = (), config_dir: str | None = None) -> dict[st
 def load(checkpoint: str, plugins: Sequence[str] = ()) -> Network:
     """See :func:`snnrun.load`."""
     state = checkpoints.load(checkpoint)
+    with checkpoints.whole(checkpoint):
+        return _network(checkpoint, state, plugins)
+
+
+def _network(checkpoint: str, state: Mapping[str, Any], plugins: Sequence[str]) -> Network:
     plain = stored_config(state, plugins)
     # a network needs neither the data nor the machine that it was trained on
     for group, here in (("dataset", {"root": None}), ("trainer", {"device": "cpu", "kernel": "auto"})):

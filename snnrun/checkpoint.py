@@ -6,7 +6,6 @@ import io
 import pickle
 import stat
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +52,9 @@ def load(path: str | Path) -> dict[str, Any]:
         raise UserError(f"checkpoint {path} cannot be read ({error.strerror})", "Give the path of a .pt file") from None
     except pickle.UnpicklingError:  # its own text advises to load the file as code
         raise UserError(f"checkpoint {path} is damaged or not a checkpoint") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, OSError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # damaged bytes bring torch's unpickler to raise whatever there is
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"checkpoint {path} is damaged or not a checkpoint ({reason[:120]})") from None
     if not isinstance(state, dict) or "version" not in state:
@@ -75,6 +76,11 @@ def load_network(network: torch.nn.Module, state: Mapping[str, Any], path: str |
     Raises:
         UserError: names the first weight that does not fit.
     """
+    with whole(path):
+        _load_network(network, state, path)
+
+
+def _load_network(network: torch.nn.Module, state: Mapping[str, Any], path: str | Path) -> None:
     ours, theirs = network.state_dict(), state["network"]
     if not isinstance(theirs, Mapping):
         raise UserError(f"checkpoint {path} holds no weights")
@@ -93,7 +99,7 @@ def whole(path: str | Path) -> Iterator[None]:
     """Around whatever takes a checkpoint apart: a part that is missing or of a wrong kind becomes one line."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"checkpoint {path} does not fit or is not whole ({reason[:120]})") from None
 

@@ -70,11 +70,12 @@ def compose_resume(overrides: Sequence[str], config_dir: str | None) -> Resumpti
         refuse_others(parsed, SAFE, "when a run goes on, it comes from the run")
         run_dir = Path(str(asked["resume"])).expanduser()
     state = read_state(run_dir)
-    before = stored_config(state, asked.get("plugins") or ())
-    plain = {**before, **{group: dict(node) for group, node in before.items() if isinstance(node, dict)}}
-    apply([override for override in parsed if override.key_or_group != "resume"], asked, plain)
-    config = check({**plain, "resume": None})
-    _check_epochs(config, state, run_dir, before)
+    with checkpoint.whole(run_dir / LAST):
+        before = stored_config(state, asked.get("plugins") or ())
+        plain = {**before, **{group: dict(node) for group, node in before.items() if isinstance(node, dict)}}
+        apply([override for override in parsed if override.key_or_group != "resume"], asked, plain)
+        config = check({**plain, "resume": None})
+        _check_epochs(config, state, run_dir, before)
     return Resumption(config, state, run_dir, str(read_summary(run_dir).get("group") or config.options.experiment_name))
 
 

@@ -73,9 +73,10 @@ def compose_test(overrides: Sequence[str], config_dir: str | None) -> tuple[Conf
     if not asked.get("checkpoint"):
         raise UserError("mode=test needs a checkpoint", "Add checkpoint=RUN_DIR/checkpoints/best.pt")
     state = checkpoint.load(str(asked["checkpoint"]))
-    plain = stored_config(state, asked.get("plugins") or ())
-    apply(parsed, asked, plain)
-    config = check(plain)
+    with checkpoint.whole(str(asked["checkpoint"])):
+        plain = stored_config(state, asked.get("plugins") or ())
+        apply(parsed, asked, plain)
+        config = check(plain)
     with open_dict(node):
         node.merge_with(OmegaConf.create({key: plain[key] for key in ("method", "dataset", "seed", "experiment_name")}))
     return config, state, str(node.hydra.run.dir)

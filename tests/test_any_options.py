@@ -52,12 +52,12 @@ def judge(code: int, errors: str, cwd: Path, arguments: list[str]) -> str:
 
 def try_out(arguments: list[str], cwd: Path, tally: Tally) -> None:
     out, errors = io.StringIO(), io.StringIO()
-    started = time.perf_counter()
+    started = time.process_time()
     with chdir(cwd), redirect_stdout(out), redirect_stderr(errors):
         code = cli.main([*SMALL, *arguments])
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     tally.slowest = max(tally.slowest, (seconds, arguments))
-    assert seconds < 30, arguments
+    assert seconds < 60, arguments  # of CPU; the first one may compile
     tally.ends[judge(code, errors.getvalue(), cwd, arguments)] += 1
 
 

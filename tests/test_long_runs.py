@@ -139,10 +139,11 @@ def test_sixty_thousand_recordings(sixty_thousand: Path, tmp_path: Path) -> None
     times, data = [], None
     for _ in range(2):
         script = (
-            "import time; s = time.perf_counter(); from snnrun import cli; import sys; i = time.perf_counter() - s\n"
+            "from time import perf_counter as wall, process_time as cpu; w = wall()\n"
+            "from snnrun import cli; import sys; i = cpu()\n"
             "from snnrun.config import check, compose_node, to_plain; import snnrun.experiment\n"
             "config = check(to_plain(compose_node(sys.argv[1:]))); from snnrun.data import Quiet\n"
-            "data = config.dataset.load(0, Quiet()); print(i, time.perf_counter() - s, len(data.test.source))"
+            "data = config.dataset.load(0, Quiet()); print(i, cpu(), wall() - w, len(data.test.source))"
         )
         done = subprocess.run(
             [sys.executable, "-c", script, *options],
@@ -152,14 +153,15 @@ def test_sixty_thousand_recordings(sixty_thousand: Path, tmp_path: Path) -> None
             text=True,
             check=True,
         )
-        imports, whole, data = map(float, done.stdout.split())
-        times.append((imports, whole))
-    imports, whole = min(times, key=lambda each: each[1])
+        *seconds_each, data = map(float, done.stdout.split())
+        times.append(seconds_each)
+    imports, whole, waited = min(times, key=lambda each: each[1])
     assert {path.name: path.stat().st_mtime_ns for path in packed.iterdir() if path.is_dir()} == stores
     assert data == 10_000
     print(
         f"70,000 recordings: packed and trained in {seconds:.0f} s after a kill, {most / 1e6:.0f} MB of memory without "
-        f"mapped files; afterwards ready in {whole:.1f} s, of which importing is {imports:.1f} s"
+        f"mapped files; afterwards ready in {waited:.1f} s ({whole:.1f} s of CPU, {imports:.1f} s of them importing)"
     )
     assert most < 1e9
-    assert whole < 8
+    assert whole < 8  # seconds of CPU, so that a busy machine does not count
+    assert imports > whole / 2

@@ -246,9 +246,9 @@ def test_a_generated_source_that_was_changed_is_written_anew(tmp_path: Path, pro
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["hydra.run.dir=outputs/${oc.env:${experiment_name}}", "experiment_name=WANDB_API_KEY"],
-        ["-m", "seed=0,1", "hydra.sweep.dir=x/${oc.env:${experiment_name}}", "experiment_name=WANDB_API_KEY"],
-        ["-m", "seed=0,1", "hydra.sweep.subdir=${oc.env:${experiment_name}}", "experiment_name=WANDB_API_KEY"],
+        ["hydra.run.dir='outputs/${oc.env:${experiment_name}}'", "experiment_name=WANDB_API_KEY"],
+        ["-m", "seed=0,1", "hydra.sweep.dir='x/${oc.env:${experiment_name}}'", "experiment_name=WANDB_API_KEY"],
+        ["-m", "seed=0,1", "hydra.sweep.subdir='${oc.env:${experiment_name}}'", "experiment_name=WANDB_API_KEY"],
         ["experiment_name=${oc.env: WANDB_API_KEY }"],
     ],
 )
