@@ -111,7 +111,7 @@ def test_a_recording_that_cannot_be_read_is_named_not_the_cache(tmp_path: Path, 
     path = write(tmp_path / "NMNIST") / "Train" / "3" / "00001.bin"
     path.unlink()
     path.mkdir()  # as root no file is unreadable
-    with pytest.raises(UserError, match=r"00001\.bin cannot be read"):
+    with pytest.raises(UserError, match=r"00001\.bin is not a file"):
         NMNIST(root=str(tmp_path)).load(0, Quiet())
 
 
