@@ -17,7 +17,7 @@ GROUPS = ("method", "loss", "dataset", "model", "optimizer", "scheduler", "logge
 
 Component = TypeVar("Component", bound=type)
 
-_BEYOND = {int: 2**63, float: math.inf}
+_BEYOND = {int: 2**63, float: 3.4e38}
 
 _components: dict[str, dict[str, type]] = {group: {} for group in GROUPS}
 
@@ -113,7 +113,7 @@ def _violations(instance: Any) -> Iterator[tuple[str, Any, str]]:
         if isinstance(value, float) and math.isnan(value):
             yield field.name, value, "a number"
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) >= _BEYOND[type(value)]:
-            yield field.name, value, "finite" if isinstance(value, float) else "below 2^63"
+            yield field.name, value, "finite in float32" if isinstance(value, float) else "below 2^63"
         if "choices" in limits and value not in limits["choices"]:
             yield field.name, value, "one of " + ", ".join(map(str, limits["choices"]))
         bounded = any(key in limits for key in ("gt", "ge", "lt", "le"))

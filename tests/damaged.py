@@ -74,7 +74,5 @@ class Tried:
         run()
         peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         total = sum(self.ends.values())
-        print(
-            f"{self.what}: {total} inputs, {dict(self.ends)}, slowest {self.slowest_s:.2f} s of CPU, peak {peak >> 20} MB"
-        )
+        print(f"{self.what}: {total} inputs, {dict(self.ends)}, at most {self.slowest_s:.2f} s, peak {peak >> 20} MB")
         assert peak < MOST_BYTES

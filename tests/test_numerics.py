@@ -56,7 +56,7 @@ def test_edges_train(options: str) -> None:
 @pytest.mark.parametrize("options", ["optimizer.lr=1e6", "optimizer.lr=1e38", "optimizer.lr=1e308", "model.gain=1e300"])
 def test_huge_steps_train_or_say_that_they_diverge(options: str) -> None:
     code, errors = run(options, "optimizer=sgd", "trainer.epochs=2")
-    assert code == 0 or (code == 2 and "not finite" in errors), errors
+    assert code == 0 or (code == 2 and ("not finite" in errors or "float32" in errors)), errors
     if code == 0:
         best = torch.load(next(Path("outputs").rglob("best.pt")), weights_only=True)
         assert all(torch.isfinite(weight).all() for weight in best["network"].values())
