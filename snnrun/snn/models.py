@@ -89,6 +89,21 @@ class SmallMLP(Model):
     shift: float = 0.05
 
 
+@register("model", "mlp_events")
+@dataclass
+class EventMLP(Model):
+    """One hidden layer of 256 for event recordings, with time constants of 20 steps.
+
+    Weights are scaled until the neurons of each layer fire once per sample of the first batch, however many events the
+    recordings have.
+    """
+
+    layers: Any = "fc256-out"
+    alpha_i: float = param(0.95, ge=0, le=1)
+    alpha_v: float = param(0.95, ge=0, le=1)
+    init: str = param("calibrate", choices=("plain", "calibrate"))
+
+
 @register("model", "conv")
 @dataclass
 class ConvNet(Model):
