@@ -7,7 +7,10 @@ and what they multiply falls away, divisions above all.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 from snnrun.kernels.cpu.rows import WIDTHS
 
@@ -33,10 +36,20 @@ def module_source(lines: Sequence[str], quiet: Sequence[str], g: str, params: in
                         name=f"{kind}{suffix}_{width}", width=width, count=params + 4, body=constants + loop + tail
                     )
                 )
-    return _MODULE.format(functions="".join(functions))
+    return _MODULE.format(functions="".join(functions), compiled_with=_compiled_with())
 
 
-_MODULE = '''"""A gradient method's formula as compiled loops; made by snnrun, safe to delete."""
+@cache
+def _compiled_with() -> str:
+    """Of what numba compiles into a formula: its cache knows the formula's own file only."""
+    files = (Path(__file__).with_name(name).read_bytes() for name in ("vector.py", "rows.py"))
+    return hashlib.sha256(b"".join(files)).hexdigest()[:16]
+
+
+_MODULE = '''"""A gradient method's formula as compiled loops; made by snnrun, safe to delete.
+
+Of vector.py and rows.py as of {compiled_with}.
+"""
 
 import math
 from functools import lru_cache
