@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -303,7 +304,7 @@ def _check_device(name: str) -> None:
     if name in ("auto", "cpu"):
         return
     kind, _, index = name.partition(":")
-    if kind != "cuda" or (index and not index.isdigit()):
+    if kind != "cuda" or (index and not re.fullmatch("[0-9]{1,4}", index)):
         raise UserError(f"trainer.device is {name!r}", "It must be auto, cpu, cuda or cuda:N")
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(index or 0) >= found:
