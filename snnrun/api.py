@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from snnrun import checkpoint as checkpoints
-from snnrun.config import check, compose_node, to_plain
+from snnrun.composition import compose_node, to_plain
+from snnrun.config import check
 from snnrun.experiment import Run
 from snnrun.kernels import choose
 from snnrun.kernels import load as load_kernel

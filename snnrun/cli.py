@@ -16,7 +16,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from snnrun import __version__
-from snnrun.config import check, compose_node, conf_dir, open_groups, to_plain
+from snnrun.composition import compose_node, conf_dir, open_groups, to_plain
+from snnrun.config import check
 from snnrun.distributed import ToldByFirst, World, join
 from snnrun.errors import DivergedError, Interrupted, UserError
 from snnrun.jobs import run_job

@@ -1,36 +1,27 @@
-"""From command-line overrides to one checked configuration.
+"""One checked configuration from plain data.
 
-Hydra composes yaml files and overrides; everything else is decided here: each group's node is merged into the dataclass
-of the component that it names, so unknown keys, types and ranges are checked in one place, and yaml holds only what
-differs from the dataclass.
+Each group's node is merged into the dataclass of the component that it names, so unknown keys, types and ranges are
+checked in one place, and yaml holds only what differs from the dataclass.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 import re
 import sys
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import yaml
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from snnrun import kernels, registry
 from snnrun.credentials import refuse_secrets
 from snnrun.data import Dataset
 from snnrun.errors import PairError, UserError
-from snnrun.extras import missing_choice
 from snnrun.losses import Loss
 from snnrun.memory import refuse_too_large
 from snnrun.methods import Method
@@ -40,8 +31,8 @@ from snnrun.optim import Optimizer, Scheduler
 from snnrun.registry import param
 from snnrun.snn import parse_layers
 from snnrun.snn.models import Model
-from snnrun.strangers import refuse_code
 from snnrun.trainer import TrainerOptions
+from snnrun.wording import did_you_mean, first_sentence
 
 T = TypeVar("T")
 
@@ -82,65 +73,6 @@ class Config:
             node = getattr(self, group)
             result[group] = {"name": node.name, **dataclasses.asdict(node)}
         return result | {"trainer": dataclasses.asdict(self.trainer)}
-
-
-def conf_dir() -> Path:
-    """The folder of yaml files: inside the package once installed from a wheel, beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
-
-
-def compose_node(overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
-    """Let Hydra compose yaml files and overrides, with the ``hydra`` node, nothing checked beyond that.
-
-    Raises:
-        UserError: Hydra's own complaint, in one line.
-    """
-    open_groups()
-    for override in overrides:
-        refuse_secrets(override, override.partition("=")[0])
-    if config_dir is not None and not Path(config_dir).is_dir():
-        raise UserError(f"--config-dir {config_dir} is not a folder", "Name one that holds method/, dataset/ ...")
-    extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
-    try:
-        with initialize_config_dir(str(conf_dir()), job_name="snnrun", version_base="1.3"):
-            node = compose("config", [*overrides, *extra], return_hydra_config=True)
-    except MissingConfigException as error:
-        raise _missing_config(error) from None
-    except yaml.YAMLError as error:
-        raise UserError(f"a config file is no valid YAML: {_first_sentence(error)}") from None
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_first_sentence(error), _hint_for(overrides)) from None
-    refuse_code(node, overrides)
-    refuse_secrets(OmegaConf.to_container(node, resolve=False))  # Hydra's own options, too: they name folders
-    for part in _resolvable(node.hydra, "hydra"):
-        refuse_secrets(part)
-    return node
-
-
-def open_groups() -> None:
-    """Register the node that lets options of a component be set although its yaml does not list them."""
-    # our launcher configs have the names of their plugins' schemas and are held against them: wanted, but deprecated
-    warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
-    groups = {group: OmegaConf.create({}, flags={"struct": False}) for group in (*registry.GROUPS, "trainer")}
-    ConfigStore.instance().store(name="open_groups", node=OmegaConf.create(groups))
-
-
-def to_plain(node: DictConfig) -> dict[str, Any]:
-    """Resolve a composed node to plain data, Hydra's own part left out.
-
-    Raises:
-        UserError: an interpolation that cannot be resolved.
-    """
-    with_hydra = OmegaConf.to_container(node, resolve=False)
-    assert isinstance(with_hydra, dict)
-    keys = [str(key) for key in with_hydra if key != "hydra"]
-    try:
-        plain = {key: _resolved(node, key) for key in keys}
-    except OmegaConfBaseException as error:
-        raise UserError(_first_sentence(error)) from None
-    return plain
 
 
 def check(node: Mapping[str, Any]) -> Config:
@@ -226,7 +158,7 @@ def _loss(node: Any, method: Method, dataset: Dataset) -> tuple[Loss, str]:
     # auto accepts the options of every loss, so that a sweep over methods may set them; only its choice's apply
     own = {field.name for field in dataclasses.fields(registry.component("loss", name))}
     given = {key: value for key, value in node.items() if key != "name"}
-    unused = [key for key in given if key not in own and key in _options_of("loss")]
+    unused = [key for key in given if key not in own and key in registry.options_of("loss")]
     if unused:
         why += f"; not used by it: {', '.join('loss.' + key for key in unused)}"
     kept = {key: value for key, value in given.items() if key not in unused}
@@ -249,14 +181,14 @@ def _merge(cls: type[T], given: Mapping[str, Any], prefix: str) -> T:
     known = {field.name for field in dataclasses.fields(cast(Any, cls))}
     for key in given:
         if key not in known:
-            raise UserError(f"{prefix}{key} is not an option", _did_you_mean(str(key), sorted(known), prefix))
+            raise UserError(f"{prefix}{key} is not an option", did_you_mean(str(key), sorted(known), prefix))
     try:
         schema = OmegaConf.structured(cls)
         merged = OmegaConf.merge(schema, OmegaConf.create(dict(given)))
         instance: Any = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         name = f"{prefix}{error.full_key or error.key or ''}"
-        raise UserError(f"{name} has a wrong type: {_first_sentence(error)}") from None
+        raise UserError(f"{name} has a wrong type: {first_sentence(error)}") from None
     registry.check_ranges(instance, prefix)
     return cast(T, instance)
 
@@ -283,7 +215,7 @@ def _check_monitor(config: Config, spiking_layers: int) -> None:
     monitor = config.trainer.monitor
     known = [f"val/{key}" for key in metric_keys(spiking_layers)]
     if monitor not in known:
-        raise UserError(f"trainer.monitor is {monitor!r}", _did_you_mean(monitor, known, ""))
+        raise UserError(f"trainer.monitor is {monitor!r}", did_you_mean(monitor, known, ""))
 
 
 def _check_loss(config: Config, has_conv: bool) -> None:
@@ -311,69 +243,3 @@ def _check_device(name: str) -> None:
         raise UserError(
             f"trainer.device is {name}, but this machine shows {found} CUDA devices", "Try trainer.device=cpu"
         )
-
-
-def _resolved(node: DictConfig, key: str) -> Any:
-    value = node[key]
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-
-
-def _resolvable(node: DictConfig, path: str) -> Iterator[dict[str, str]]:
-    """What Hydra's own options stand for, each with its place; some are known only once a job runs."""
-    for key in map(str, node):
-        with suppress(OmegaConfBaseException):
-            value = node[key]
-            if OmegaConf.is_dict(value):
-                yield from _resolvable(value, f"{path}.{key!s}")
-            else:
-                yield {f"{path}.{key!s}": str(value)}
-
-
-def _did_you_mean(key: str, known: Sequence[str], prefix: str) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    guess = f"Did you mean {prefix}{close[0]}? " if close else ""
-    return f"{guess}Known here: {', '.join(known)}" if known else "Nothing can be set here"
-
-
-def _missing_config(error: MissingConfigException) -> UserError:
-    group, _, name = (error.missing_cfg_file or "").rpartition("/")
-    if not group:
-        return UserError(_first_sentence(error))
-    missing = missing_choice(group, name)
-    if missing is not None:
-        return missing
-    choices = ", ".join(error.options or ()) or "none"
-    return UserError(f"{group}={name} does not exist", f"Choose from: {choices}")
-
-
-def _first_sentence(error: Exception) -> str:
-    """Hydra and OmegaConf explain themselves over several lines; the first ones say what is wrong."""
-    return ". ".join(_lines(str(error)))
-
-
-def _lines(text: str) -> Iterator[str]:
-    for line in text.splitlines():
-        line = line.strip()
-        if line.startswith(("full_key:", "object_type=", "reference_type=", "To append to your config", "See https")):
-            continue
-        if line:
-            yield line.rstrip(".")
-
-
-def _hint_for(overrides: Sequence[str]) -> str:
-    own = (field.name for field in dataclasses.fields(RunOptions))
-    roots = sorted({*own, *registry.GROUPS, "trainer", "experiment", "debug", "hparams_search"})
-    unknown = [key for override in overrides if (key := override.lstrip("+~").split("=")[0].split(".")[0]) not in roots]
-    unknown = [key for key in unknown if key.split("/")[0] != "hydra"]
-    if not unknown:
-        return ""
-    places = [f"{group}.{unknown[0]}" for group in registry.GROUPS if unknown[0] in _options_of(group)]
-    if places:
-        return f"Did you mean {' or '.join(places)}?"
-    return _did_you_mean(unknown[0], roots, "")
-
-
-def _options_of(group: str) -> set[str]:
-    """Options that any component of a group has."""
-    classes = [registry.component(group, name) for name in registry.names(group)]
-    return {field.name for cls in classes for field in dataclasses.fields(cls)}

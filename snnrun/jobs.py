@@ -15,7 +15,7 @@ from typing import Any, cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from snnrun.config import open_groups
+from snnrun.composition import open_groups
 from snnrun.gpus import device_for, visible_gpus
 from snnrun.provenance import available_cores
 from snnrun.rundir import read_summary

@@ -131,3 +131,9 @@ def _violations(instance: Any) -> Iterator[tuple[str, Any, str]]:
 def _range_in_words(limits: Any) -> str:
     words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
     return " and ".join(f"{word} {limits[key]:g}" for key, word in words.items() if key in limits) + ", and finite"
+
+
+def options_of(group: str) -> set[str]:
+    """Options that any component of a group has."""
+    classes = [component(group, name) for name in names(group)]
+    return {field.name for cls in classes for field in dataclasses.fields(cls)}

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from snnrun import checkpoint
-from snnrun.config import Config, check, compose_node, to_plain
+from snnrun.composition import compose_node, to_plain
+from snnrun.config import Config, check
 from snnrun.errors import NotOurs, UserError
 from snnrun.rundir import LAST, clear, read_summary, status
 from snnrun.stored import apply, parse_overrides, refuse_others, stored_config

@@ -13,7 +13,8 @@ from typing import Any
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from snnrun.config import Config, check, compose_node, to_plain
+from snnrun.composition import compose_node, to_plain
+from snnrun.config import Config, check
 from snnrun.errors import UserError
 from snnrun.experiment import score
 from snnrun.metrics import higher_is_better

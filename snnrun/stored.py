@@ -11,7 +11,8 @@ from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf, open_dict
 
 from snnrun import checkpoint
-from snnrun.config import Config, check, compose_node, to_plain
+from snnrun.composition import compose_node, to_plain
+from snnrun.config import Config, check
 from snnrun.errors import UserError
 
 # What may change between training and evaluating a checkpoint without changing what is evaluated.

@@ -13,7 +13,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import IntervalSweep
 from omegaconf import DictConfig
 
-from snnrun.config import Config, check, compose_node, to_plain
+from snnrun.composition import compose_node, to_plain
+from snnrun.config import Config, check
 from snnrun.errors import Interrupted, NotOurs, OutputError, PairError, UserError
 from snnrun.experiment import Run, score
 from snnrun.extras import check_installed

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from snnrun import registry
-from snnrun.config import check, compose_node, conf_dir, learnable, to_plain
+from snnrun.composition import compose_node, conf_dir, to_plain
+from snnrun.config import check, learnable
 from snnrun.errors import UserError
 
 GROUPS = sorted(path.name for path in conf_dir().iterdir() if path.is_dir() and path.name != "hydra")

@@ -13,7 +13,7 @@ from cli import environment, rows, run_dirs, snnrun, summary, timeless
 from test_wandb_observer import records
 
 from snnrun.children import descendants
-from snnrun.config import compose_node
+from snnrun.composition import compose_node
 
 TINY = ("debug=fast", "seed=0,1")
 

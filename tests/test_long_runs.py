@@ -141,7 +141,8 @@ def test_sixty_thousand_recordings(sixty_thousand: Path, tmp_path: Path) -> None
         script = (
             "from time import perf_counter as wall, process_time as cpu; w = wall()\n"
             "from snnrun import cli; import sys; i = cpu()\n"
-            "from snnrun.config import check, compose_node, to_plain; import snnrun.experiment\n"
+            "from snnrun.composition import compose_node, to_plain; from snnrun.config import check\n"
+            "import snnrun.experiment\n"
             "config = check(to_plain(compose_node(sys.argv[1:]))); from snnrun.data import Quiet\n"
             "data = config.dataset.load(0, Quiet()); print(i, cpu(), wall() - w, len(data.test.source))"
         )

@@ -11,7 +11,8 @@ from cli import snnrun, summary
 from rich.console import Console
 
 from snnrun import cli
-from snnrun.config import check, compose_node, to_plain
+from snnrun.composition import compose_node, to_plain
+from snnrun.config import check
 from snnrun.experiment import score
 from snnrun.search import WORST, objectives, searchable, study_name
 from snnrun.search_report import command, report_search

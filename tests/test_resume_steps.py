@@ -10,7 +10,8 @@ import pytest
 import torch
 from cli import rows, summary, timeless
 
-from snnrun.config import check, compose_node, to_plain
+from snnrun.composition import compose_node, to_plain
+from snnrun.config import check
 from snnrun.errors import Interrupted
 from snnrun.experiment import Run
 from snnrun.losses import Latency

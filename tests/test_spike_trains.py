@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from cli import only_run, rows, run_dirs, snnrun, summary
 
-from snnrun.config import check, compose_node, to_plain
+from snnrun.composition import compose_node, to_plain
+from snnrun.config import check
 from snnrun.data import Quiet
 from snnrun.data.spike_trains import SpikeTrains
 from snnrun.errors import UserError

@@ -11,7 +11,8 @@ import yaml
 from cli import environment
 from wandb.sdk.launch.sweeps import utils as macros
 
-from snnrun.config import check, compose_node, to_plain
+from snnrun.composition import compose_node, to_plain
+from snnrun.config import check
 
 SWEEP = yaml.safe_load((Path(__file__).resolve().parent.parent / "scripts" / "sweep.yaml").read_text())
 
