@@ -119,7 +119,7 @@ def _unnamed_choice(error: ValueError, overrides: Sequence[str]) -> UserError:
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         group, value = override.key_or_group, override.value()
         if group in registry.GROUPS and not isinstance(value, (str, dict)):
-            said = override.input_line.partition("=")[2]
+            said = str(override.input_line).partition("=")[2]
             return UserError(f"{group} is {said}", f"Choose from: {', '.join(registry.names(group))}")
     return UserError(first_sentence(error), "Choose by name, as in method=hybrid")
 
