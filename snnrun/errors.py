@@ -1,11 +1,16 @@
 """The errors that a user can cause, and the requests to stop."""
 
 
+def one_line(text: str) -> str:
+    """Text as one line that a terminal can show: what came from a stranger's file must not move its cursor."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
+
+
 class UserError(Exception):
     """Something the user can mend; shown as one line ``WHAT. TRY.`` with exit code 2."""
 
     def __init__(self, what: str, hint: str = "") -> None:
-        what, hint = " ".join(what.split()), " ".join(hint.split())
+        what, hint = one_line(what), one_line(hint)
         parts = [part if part[-1] in ".?!" else f"{part}." for part in (what, hint) if part]
         super().__init__(" ".join(parts))
 

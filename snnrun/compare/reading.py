@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from snnrun.errors import one_line
+
 # libyaml's loader is eight times faster than the one in Python
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MOST_BYTES = 4 << 20  # summary.json, config.yaml and test_curve.json have some KB
@@ -77,8 +79,7 @@ def number(value: Any) -> float | None:
 
 def clean(text: str, longest: int = 300) -> str:
     """One line without control characters, so that a stranger's file cannot drive the terminal."""
-    line = " ".join(text[: 2 * longest].split())
-    line = "".join(char if char.isprintable() else "�" for char in line)
+    line = one_line(text[: 2 * longest])
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
