@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from snnrun import checkpoint as checkpoints
-from snnrun.composition import compose_node, to_plain
+from snnrun.composition import compose_node, folder_of, to_plain
 from snnrun.config import check
 from snnrun.experiment import Run
 from snnrun.kernels import choose
@@ -31,7 +31,7 @@ def run(overrides: Sequence[str] = (), config_dir: str | None = None) -> dict[st
         return Run(config, Path(folder), config.options.experiment_name, stop, state)()
     node = compose_node(overrides, config_dir)
     config = check(to_plain(node))
-    return Run(config, Path(node.hydra.run.dir), config.options.experiment_name, stop)()
+    return Run(config, folder_of(node), config.options.experiment_name, stop)()
 
 
 def load(checkpoint: str, plugins: Sequence[str] = ()) -> Network:

@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from snnrun import __version__
-from snnrun.composition import compose_node, conf_dir, open_groups, to_plain
+from snnrun.composition import compose_node, conf_dir, folder_of, open_groups, to_plain
 from snnrun.config import check
 from snnrun.distributed import ToldByFirst, World, join
 from snnrun.errors import DivergedError, Interrupted, UserError
@@ -82,9 +82,11 @@ def _dispatch(argv: list[str], world: World) -> int:
             return _hydra(argv, lambda node: None)
         print(yaml.safe_dump(config.to_dict(), sort_keys=False), end="")
         return 0
-    folder = str(node.hydra.run.dir)
-    claim(Path(folder))
-    return _single([*argv, f"hydra.run.dir={quoted(folder)}"], world)  # composed anew, its time stamp would be another
+    folder = folder_of(node)
+    claim(folder)
+    return _single(
+        [*argv, f"hydra.run.dir={quoted(str(folder))}"], world
+    )  # composed anew, its time stamp would be another
 
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:

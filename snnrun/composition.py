@@ -87,6 +87,20 @@ def to_plain(node: DictConfig) -> dict[str, Any]:
     return plain
 
 
+def folder_of(node: DictConfig, kind: str = "run") -> Path:
+    """The folder that Hydra will make for a run or, by ``kind="sweep"``, a sweep.
+
+    Raises:
+        UserError: its name needs an option that was taken out (``~seed``) or cannot be resolved.
+    """
+    try:
+        return Path(str(node.hydra[kind].dir))
+    except OmegaConfBaseException as error:
+        raise UserError(
+            f"hydra.{kind}.dir cannot be resolved: {first_sentence(error)}", "Leave that option in"
+        ) from None
+
+
 def _resolved(node: DictConfig, key: str) -> Any:
     value = node[key]
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from snnrun import checkpoint
-from snnrun.composition import compose_node, to_plain
+from snnrun.composition import compose_node, folder_of, to_plain
 from snnrun.config import Config, check
 from snnrun.errors import NotOurs, UserError
 from snnrun.rundir import LAST, clear, read_summary, status
@@ -168,7 +168,7 @@ def _check_epochs(config: Config, state: Mapping[str, Any], run_dir: Path, befor
 
 
 def _folder_of_runs(overrides: Sequence[str], config_dir: str | None) -> Path:
-    return Path(str(compose_node(overrides, config_dir).hydra.run.dir)).parent
+    return folder_of(compose_node(overrides, config_dir)).parent
 
 
 def _newest(config: Config, folder: Path) -> Path:

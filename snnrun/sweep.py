@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import IntervalSweep
 from omegaconf import DictConfig
 
-from snnrun.composition import compose_node, to_plain
+from snnrun.composition import compose_node, folder_of, to_plain
 from snnrun.config import Config, check
 from snnrun.errors import Interrupted, NotOurs, OutputError, PairError, UserError
 from snnrun.experiment import Run, score
@@ -53,7 +53,7 @@ def check_sweep(overrides: Sequence[str], config_dir: str | None) -> Sweep:
             config = check(to_plain(node))
         if config is not None and config.options.mode == "test":
             raise UserError("mode=test evaluates one checkpoint and cannot be swept", "Leave -m out")
-        first = first or Sweep(Path(str(node.hydra.sweep.dir)), node, config)
+        first = first or Sweep(folder_of(node, "sweep"), node, config)
     assert first is not None
     return first
 

@@ -83,7 +83,7 @@ def test_any_options(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.mark.slow
 def test_any_options_in_bulk(tmp_path_factory: pytest.TempPathFactory) -> None:
-    tally = fuzz(400, tmp_path_factory)
+    tally = fuzz(600, tmp_path_factory)
     assert sum(tally.ends.values()) >= 300
     assert tally.ends["trained"] >= 50
     assert tally.ends["refused"] >= 100

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple, Protocol
 import numpy as np
 from torch import Tensor
 
-from snnrun.data.augment import Augmented
+from snnrun.data.augment import Augmented, Changes
 from snnrun.data.report import Reporter
 from snnrun.data.splits import stratified_sample, stratified_split
 from snnrun.errors import UserError
@@ -91,6 +91,9 @@ class Dataset:
         workers: processes that prepare batches; 0 prepares them in the training process.
         drop_spikes: in training, probability with which an input spike vanishes.
         shift_pixels: in training, each picture moves by up to so many pixels, each way.
+        rotate_degrees: in training, each picture turns by up to so many degrees, each way.
+        zoom: in training, each picture is scaled by up to 1 + zoom, or down to 1 / (1 + zoom).
+        elastic_pixels: in training, a smooth random field of this standard deviation bends each picture.
         jitter_steps: in training, each input spike moves by up to so many steps, each way.
     """
 
@@ -110,8 +113,11 @@ class Dataset:
     limit_test: int | None = param(None, ge=1)
     workers: int = param(0, ge=0, le=256)
     drop_spikes: float = param(0.0, ge=0, lt=1)
-    shift_pixels: int = param(0, ge=0)
-    jitter_steps: int = param(0, ge=0)
+    shift_pixels: int = param(0, ge=0, le=10_000)
+    rotate_degrees: float = param(0.0, ge=0, le=180)
+    zoom: float = param(0.0, ge=0, le=10)
+    elastic_pixels: float = param(0.0, ge=0, le=10_000)
+    jitter_steps: int = param(0, ge=0, le=MOST_STEPS)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -134,9 +140,10 @@ class Dataset:
                 f"dataset.val_share is null, but {self.name} comes without a validation set",
                 "Give the share of the training samples to be kept for it, as 0.1",
             )
-        if self.shift_pixels and len(self.shape) == 1:
-            what = f"dataset.shift_pixels is {self.shift_pixels}, but {self.name} has no pixels"
-            raise UserError(what, "Leave it out")
+        for option in ("shift_pixels", "rotate_degrees", "zoom", "elastic_pixels"):
+            if getattr(self, option) and len(self.shape) == 1:
+                what = f"dataset.{option} is {getattr(self, option):g}, but {self.name} has no pixels"
+                raise UserError(what, "Leave it out")
 
     def sources(self, seed: int, report: Reporter) -> tuple[Source, Source]:
         """Training (and validation) samples, and test samples.
@@ -183,11 +190,18 @@ class Dataset:
             self._part(*test, self.limit_test),
         )
         data = Data(self.shape, self.outputs, *parts, hash=_hash(parts))
-        if not (self.drop_spikes or self.shift_pixels or self.jitter_steps):
+        changes = Changes(
+            drop=self.drop_spikes,
+            jitter=self.jitter_steps,
+            shift=self.shift_pixels,
+            rotate=self.rotate_degrees,
+            zoom=self.zoom,
+            elastic=self.elastic_pixels,
+        )
+        if not changes.any:
             return data
         source, indices = data.train
-        augmented = Augmented(source, self.shape, self.drop_spikes, self.shift_pixels, self.jitter_steps)
-        return replace(data, train=Split(augmented, indices))
+        return replace(data, train=Split(Augmented(source, self.shape, changes), indices))
 
     def _part(self, source: Source, indices: np.ndarray, limit: int | None) -> Split:
         return Split(source, stratified_sample(source.labels, indices, limit, self.split_seed))

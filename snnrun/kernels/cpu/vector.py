@@ -31,6 +31,7 @@ def _compiler(fastmath: set[str]) -> Callable[[Any], Any]:
     return compile_
 
 
+compiled_exactly = _compiler(set())
 compiled = _compiler(FASTMATH)
 compiled_sums = _compiler(FASTMATH | {"reassoc"})  # sums in vector lanes
 
