@@ -50,7 +50,7 @@ def make_console() -> Console:
     return console
 
 
-def draw_into(comparison: Comparison, folder: Path, console: Console) -> None:
+def draw_into(comparison: Comparison, folder: Path, console: Console, along: str | None = None) -> None:
     """Draw the plots, and say where they are.
 
     Raises:
@@ -59,7 +59,7 @@ def draw_into(comparison: Comparison, folder: Path, console: Console) -> None:
     from snnrun.compare.plots import draw  # matplotlib takes half a second
 
     try:
-        paths, notes = draw(comparison, folder)
+        paths, notes = draw(comparison, folder, along)
     except OSError as error:
         raise UserError(f"plots cannot be written to {folder} ({error.strerror})", "Choose another --out") from None
     for note in notes:
@@ -73,7 +73,7 @@ def _compare(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
     console = make_console()
     by = [key.strip() for keys in options.by or () for key in keys.split(",") if key.strip()]
-    comparison = compare(options.folders, by or None, options.baseline)
+    comparison = compare(options.folders, by or None, options.baseline, options.along)
     if not comparison.tables:
         show_aside(comparison.aside, console)
         raise nothing_to_compare(comparison, options.folders)
@@ -86,7 +86,7 @@ def _compare(argv: list[str]) -> int:
                 f"{write.__name__.removeprefix('write_'):<7} {short_path(path)}", soft_wrap=True, markup=False
             )
     if options.plots:
-        draw_into(comparison, options.out or _plot_folder(options.folders), console)
+        draw_into(comparison, options.out or _plot_folder(options.folders), console, options.along)
     return 0
 
 
@@ -107,6 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     add("folders", nargs="+", type=Path, metavar="DIR", help="runs, sweeps, or folders that hold some")
     add("--by", action="append", metavar="KEY,...", help="what to group by: method, loss, model, or any key of the "
         "config like optimizer.lr (default: method, dataset, and what a sweep varied)")  # fmt: skip
+    add("--along", metavar="KEY", help="an option of numbers that moves each method along a curve of accuracy against "
+        "spikes, like loss.rate_weight: adds it to --by and draws trade_off.png")  # fmt: skip
     add("--baseline", metavar="GROUP", help="what the others are compared with, as NAME or KEY=VALUE "
         "(default: activation, else the first group)")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="where plots go (default: comparison/ inside a single DIR, else here)")

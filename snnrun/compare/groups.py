@@ -126,12 +126,12 @@ def _block(dataset: str, runs: Sequence[Run], by: Sequence[str], baseline: str |
         parts.setdefault(tuple(run.value(key) for key in by), []).append(run)
     differing = tuple(key for index, key in enumerate(by) if len({part[index] for part in parts}) > 1)
     replicates = _replicates(list(parts.values()), by)
-    telling = _telling(by, differing, list(parts))
+    telling = telling_keys(by, differing, list(parts))
     groups = []
     for values, members in parts.items():
         key = dict(zip(by, values, strict=True))
         own = {tuple(run.value(name) for name in replicates): run for run in members}
-        groups.append(Group(key, _label(key, telling), own))
+        groups.append(Group(key, label_of(key, telling), own))
     return Block(dataset, differing, replicates, groups, [_baseline(group, groups, baseline) for group in groups])
 
 
@@ -142,7 +142,7 @@ def _replicates(parts: Sequence[Sequence[Run]], by: Sequence[str]) -> tuple[str,
     return tuple(sorted(varying, key=lambda key: (key != "seed", key)))
 
 
-def _telling(by: Sequence[str], differing: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> list[str]:
+def telling_keys(by: Sequence[str], differing: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> list[str]:
     """As few options as tell groups apart: with method and loss, mostly the method."""
     telling = list(differing or by[:1])
     for name in reversed(differing):
@@ -153,7 +153,7 @@ def _telling(by: Sequence[str], differing: Sequence[str], keys: Sequence[tuple[A
     return telling
 
 
-def _label(key: Mapping[str, Any], telling: Sequence[str]) -> str:
+def label_of(key: Mapping[str, Any], telling: Sequence[str]) -> str:
     """``hybrid``, ``hybrid latency``, ``hybrid lr=0.002``."""
     parts = []
     for name in telling:

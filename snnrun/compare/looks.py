@@ -44,14 +44,19 @@ def looks_of(tables: Sequence[Table]) -> Looks:
             if label in looks:
                 continue
             count = f" ({row.n} {table.block.unit}{'s' if row.n > 1 else ''})" if len(tables) == 1 else ""
-            looks[label] = Style(
-                _COLORS[index % len(_COLORS)],
-                _MARKERS[index % len(_MARKERS)],
-                _LINES[index % len(_LINES)],
-                _HATCHES[index % len(_HATCHES)],
-                _readable(label) + count,
-            )
+            looks[label] = style(index, label, count)
     return looks
+
+
+def style(index: int, label: str, count: str = "") -> Style:
+    """The look of the group with this number; all its features repeat at different periods."""
+    return Style(
+        _COLORS[index % len(_COLORS)],
+        _MARKERS[index % len(_MARKERS)],
+        _LINES[index % len(_LINES)],
+        _HATCHES[index % len(_HATCHES)],
+        _readable(label) + count,
+    )
 
 
 def heading(table: Table, tables: Sequence[Table]) -> str:

@@ -21,6 +21,7 @@ from snnrun.compare.looks import (
     save,
 )
 from snnrun.compare.report import ACCURACY, Comparison, Metric, Table, best_rows
+from snnrun.compare.tradeoff import trade_off
 from snnrun.figures import BLACK, new_figure, whole_numbers
 
 MOST_GROUPS = 12
@@ -30,8 +31,11 @@ _WIDTH, _ROW = 8.4, 3.4  # inches: two columns of a page; a row of panels
 _FRONT_COLOR = "0.45"
 
 
-def draw(comparison: Comparison, folder: Path) -> tuple[list[Path], list[str]]:
+def draw(comparison: Comparison, folder: Path, along: str | None = None) -> tuple[list[Path], list[str]]:
     """Draw all plots that there is data for, as PNG and SVG.
+
+    Args:
+        along: an option that moves a method along a curve of accuracy against spikes.
 
     Returns:
         Paths written, and notes on what could not be shown.
@@ -54,10 +58,13 @@ def draw(comparison: Comparison, folder: Path) -> tuple[list[Path], list[str]]:
         notes.append(f"curves are missing from plots: {damaged[0]}{more}")
     figures = {
         "accuracy_spikes": accuracy_spikes(tables),
+        "trade_off": trade_off(comparison.tables, along) if along else None,
         "learning_curves": learning_curves(tables, learned),
         "decision_time": decision_time(tables, timed),
         "spikes_per_layer": spikes_per_layer(tables),
     }
+    if along and figures["trade_off"] is None:
+        notes.append(f"no trade-off curve: no groups differ in {along} alone")
     folder.mkdir(parents=True, exist_ok=True)
     return [
         path for name, figure in figures.items() if figure is not None for path in save(figure, folder, name)

@@ -81,16 +81,23 @@ class Comparison:
     notes: list[str]
 
 
-def compare(folders: Sequence[Path], by: Sequence[str] | None = None, baseline: str | None = None) -> Comparison:
+def compare(
+    folders: Sequence[Path], by: Sequence[str] | None = None, baseline: str | None = None, along: str | None = None
+) -> Comparison:
     """Compare all finished runs in and below the folders.
+
+    Args:
+        along: one more option to group by, whose groups plots join to a curve.
 
     Raises:
         UserError: no folder, no run, no such option or baseline.
     """
-    return compare_found(find(folders), by, baseline)
+    return compare_found(find(folders), by, baseline, along)
 
 
-def compare_found(found: Found, by: Sequence[str] | None = None, baseline: str | None = None) -> Comparison:
+def compare_found(
+    found: Found, by: Sequence[str] | None = None, baseline: str | None = None, along: str | None = None
+) -> Comparison:
     """Compare runs that were read already.
 
     Raises:
@@ -98,7 +105,7 @@ def compare_found(found: Found, by: Sequence[str] | None = None, baseline: str |
     """
     if not found.runs:
         return Comparison([], found.aside, [])
-    by = list(dict.fromkeys(by or default_keys(found.runs)))
+    by = list(dict.fromkeys([*(by or default_keys(found.runs)), *([along] if along else [])]))
     runs, repeated = newest(found.runs, by)
     tables = [_table(block) for block in make_blocks(runs, by, baseline)]
     notes = []
