@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from filelock import FileLock
 
+from snnrun.atomic import sync
 from snnrun.data.report import Reporter
 from snnrun.errors import UserError
 
@@ -153,19 +154,11 @@ def _pack(folder: Path, name: str, recordings: Sequence[Recording], read: Reader
         meta = {"events": int(offsets[-1]), "recordings": len(recordings), "content_hash": digest.hexdigest()}
         (temporary / "meta.json").write_text(json.dumps(meta))
         for path in (*temporary.iterdir(), temporary):  # a power cut must not leave a whole folder of empty files
-            _sync(path)
+            sync(path)
         temporary.replace(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove_leftovers(folder: Path) -> None:
