@@ -46,7 +46,8 @@ def compose_node(overrides: Sequence[str], config_dir: str | None = None) -> Dic
         raise UserError(f"--config-dir {config_dir} is not a folder", "Name one that holds method/, dataset/ ...")
     extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
     try:
-        with initialize_config_dir(str(conf_dir()), job_name="snnrun", version_base="1.3"):
+        with initialize_config_dir(str(conf_dir()), job_name="snnrun", version_base="1.3"), warnings.catch_warnings():
+            warnings.filterwarnings("error", message="provider=.* is not available")
             node = compose("config", [*overrides, *extra], return_hydra_config=True)
     except MissingConfigException as error:
         raise _missing_config(error) from None
@@ -54,6 +55,8 @@ def compose_node(overrides: Sequence[str], config_dir: str | None = None) -> Dic
         raise UserError(f"a config file is no valid YAML: {first_sentence(error)}") from None
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(first_sentence(error), _hint_for(overrides)) from None
+    except UserWarning as warning:
+        raise UserError(f"hydra.searchpath: {first_sentence(warning)}", "Name a folder that is there") from None
     except ValueError as error:
         raise _unnamed_choice(error, overrides) from None
     refuse_code(node, overrides)

@@ -48,6 +48,7 @@ WRONG = [
     ("plugins=[no_such_module]", "no_such_module", "PYTHONPATH"),
     ("experiment_name=a/b", "experiment_name", "folder"),
     ("experiment=unknown", "experiment=unknown does not exist", "nmnist"),
+    ("hydra.searchpath=[file:///nowhere]", "hydra.searchpath", "path=/nowhere is not available"),
     ("method=null", "method is null", "activation, timing, hybrid"),
     ("~loss=3", "loss is 3", "spike_train"),
     ("trainer=true", "Got bool", "by name"),
