@@ -1,7 +1,7 @@
 """Compiled recurrences on dense currents, for layers whose synapses are a library's: convolutions and what follows.
 
 Arrays are [T, cells], a cell being one neuron of one sample. Tasks are some blocks of cells, these as in
-:mod:`snnrun.kernels.cpu.loops`; the last block ends with the last cell and may overlap the one before it.
+:mod:`snnrun.kernels.cpu.forward_loops`; the last block ends with the last cell and may overlap the one before it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from snnrun.kernels.cpu.loops import _step, f32
+from snnrun.kernels.cpu.forward_loops import step
 from snnrun.kernels.cpu.rows import BIAS, DRIVE, E2, GI, GS, GT, ROWS, ZERO, X
-from snnrun.kernels.cpu.vector import at_threshold, call, claim, compiled, pointer
+from snnrun.kernels.cpu.vector import at_threshold, call, claim, compiled, f32, pointer
 
 PER_TASK = 16  # blocks that advance together: 5 KB a step, for memory is read and written by pages
 
@@ -63,7 +63,7 @@ def simulate(block: Any, counter: Any, current: Any, drive: Any, constants: Any,
             for k in range(number):
                 rows, first = states[k], np.uint64(min((start + k) * W, cells - W))
                 _load(block, rows, X, current, t, first)
-                _step(block, rows, out, 0, alpha_i, alpha_v, beta_i, beta_v)
+                step(block, rows, out, 0, alpha_i, alpha_v, beta_i, beta_v)
                 _store(block, out, 0, potential, t, first)
                 _store_spikes(block, out, spikes, t, first)
 

@@ -1,4 +1,4 @@
-"""A chain of dense layers on events: what :mod:`snnrun.kernels.cpu.loops` does, on whole batches."""
+"""A chain of dense layers on events: the compiled loops, on whole batches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from snnrun.kernels.constants import NeuronConstants
-from snnrun.kernels.cpu import loops
+from snnrun.kernels.cpu import backward_loops, event_loops, forward_loops
 from snnrun.kernels.cpu.buffers import Buffers
 from snnrun.kernels.cpu.formula import CompiledFormula
 from snnrun.kernels.cpu.rows import WIDTHS
@@ -78,7 +78,7 @@ class Kept(NamedTuple):
 
 @dataclass
 class Record:
-    """What one layer did in one forward pass; layouts as in :mod:`snnrun.kernels.cpu.loops`.
+    """What one layer did in one forward pass; layouts as in :mod:`snnrun.kernels.cpu.forward_loops`.
 
     Attributes:
         events: its spikes; ``ends`` [K, B] counts them.
@@ -148,7 +148,7 @@ def advance(layer: Layer, inputs: EventArrays, record: Record, c: NeuronConstant
     events = int((inputs.offsets[:, stop] - inputs.offsets[:, start]).sum())
     groups = min(B, -(-_TASKS // K))
     run(
-        loops.forward,
+        forward_loops.forward,
         groups,
         layer.weight,
         layer.drive,
@@ -166,7 +166,7 @@ def advance(layer: Layer, inputs: EventArrays, record: Record, c: NeuronConstant
         work=B * steps * blocks.padded / 2 + events * blocks.padded / 4,
     )
     run(
-        loops.merge,
+        forward_loops.merge,
         start,
         stop,
         blocks.width,
@@ -190,7 +190,7 @@ def output_spikes(record: Record) -> Tensor:
     """Spikes of a layer, dense, 0 or 1, [T, B, N]."""
     B, T = record.events.offsets.shape[0], record.counts.shape[2]
     spikes = torch.zeros(T, B, record.blocks.neurons)
-    run(loops.densify, *record.events, spikes.numpy(), tasks=B, work=spikes.numel())
+    run(event_loops.densify, *record.events, spikes.numpy(), tasks=B, work=spikes.numel())
     return spikes
 
 
@@ -198,13 +198,13 @@ def spike_counts(record: Record, term: int) -> np.ndarray:
     """Spikes of each neuron in the first ``term`` steps, float32 [B, N]."""
     B, N = record.events.offsets.shape[0], record.blocks.neurons
     counts = np.zeros((B, N), np.float32)
-    run(loops.count, *record.events, min(term, record.steps), counts, tasks=B, work=float(record.ends.sum()))
+    run(event_loops.count, *record.events, min(term, record.steps), counts, tasks=B, work=float(record.ends.sum()))
     return counts
 
 
 def steps_needed(record: Record) -> int:
     """Steps by which every neuron of every sample has fired; more than were simulated if one is silent."""
-    return int(loops.last_needed(*record.events, record.blocks.neurons, record.steps))
+    return int(event_loops.last_needed(*record.events, record.blocks.neurons, record.steps))
 
 
 def backpropagate(
@@ -251,8 +251,8 @@ def backpropagate(
             np.empty(n, np.int64),
         )
         run(
-            loops.inject, np.ascontiguousarray(gs_array[:, part]), np.ascontiguousarray(gt_array[:, part]), from_end,
-            given_s, given_t, lasts, tasks=n, work=gs_array[:, part].size * 4,
+            event_loops.inject, np.ascontiguousarray(gs_array[:, part]), np.ascontiguousarray(gt_array[:, part]),
+            from_end, given_s, given_t, lasts, tasks=n, work=gs_array[:, part].size * 4,
         )  # fmt: skip
         gi_above = e2_above = _NONE4
         product, weight_above = _NONE3, _NONE3
@@ -265,9 +265,9 @@ def backpropagate(
             e2 = memory.empty(below_shape, np.float32) if "timing" in channels else _NONE4
             events = inputs if index == 0 else records[index - 1].events
             run(
-                loops.backward, sums[index].groups, formula.addresses(blocks.width, e2.size > 0), formula.constants(c),
-                first, lasts, record.kept.potential, record.lanes, record.counts, record.ends, *events,
-                np.float32(gs_every[index]), given_s, given_t, gi_above, e2_above, product, weight_above, gi, e2,
+                backward_loops.backward, sums[index].groups, formula.addresses(blocks.width, e2.size > 0),
+                formula.constants(c), first, lasts, record.kept.potential, record.lanes, record.counts, record.ends,
+                *events, np.float32(gs_every[index]), given_s, given_t, gi_above, e2_above, product, weight_above, gi, e2,
                 sums[index].weight, sums[index].bias,
                 before=(blocks.lanes,), tasks=blocks.number * sums[index].groups, work=2.0 * n * T * blocks.padded,
             )  # fmt: skip
@@ -329,9 +329,9 @@ class _Sums(NamedTuple):
 
     def gradients(self, blocks: Blocks, c: NeuronConstants) -> Gradients:
         weight = torch.empty(blocks.fan_in, blocks.neurons)
-        tasks = -(-blocks.fan_in // loops.ROWS_PER_TASK)
+        tasks = -(-blocks.fan_in // backward_loops.ROWS_PER_TASK)
         run(
-            loops.collect, self.weight, weight.numpy(),
+            backward_loops.collect, self.weight, weight.numpy(),
             before=(blocks.lanes,), tasks=tasks, work=self.weight.size / 4,
         )  # fmt: skip
         bias = torch.from_numpy(self.bias.sum(0).reshape(-1)[: blocks.neurons])

@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from snnrun.kernels.cpu.vector import claim, compiled, compiled_sums
-
-f32 = np.float32
+from snnrun.kernels.cpu.vector import claim, compiled, compiled_sums, f32
 
 
 @compiled

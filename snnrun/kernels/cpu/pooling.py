@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from snnrun.kernels.cpu.buffers import empty_tensor
 from snnrun.kernels.cpu.threads import run
-from snnrun.kernels.cpu.vector import claim, compiled
-
-f32 = np.float32
+from snnrun.kernels.cpu.vector import claim, compiled, f32
 
 _PER_TASK = 64  # maps
 

@@ -1,10 +1,11 @@
-"""The rows of a block: which state lies where, shared by the loops and the formulas compiled for them."""
+"""The rows of a block: which state lies where; shared by the loops and the formulas compiled for them."""
 
 import numpy as np
 
 from snnrun.kernels import constants
 
 WIDTHS = (16, 64, 80)  # lanes of a block
+AHEAD = 8  # events whose rows are asked for before they are needed: they lie anywhere, and no hardware can guess where
 
 MIN_SLOPE = np.float32(constants.MIN_SLOPE)
 
