@@ -70,7 +70,9 @@ def _run(argv: list[str]) -> int:
     with _writing(out):
         paths += draw(result, field, out, what)
     console.print()
-    console.print(f"{out}/ ({', '.join(path.name for path in paths if path.suffix != '.svg')})", soft_wrap=True)
+    console.print(
+        f"{out}/ ({', '.join(path.name for path in paths if path.suffix != '.svg')})", soft_wrap=True, markup=False
+    )
     return 0
 
 

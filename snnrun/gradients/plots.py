@@ -52,10 +52,10 @@ def prediction(result: Result, what: str) -> Any:
         axes.axvline(0, color=BLACK, linewidth=0.5)
         if predicted.any() and real.any():
             r = np.corrcoef(predicted, real)[0, 1]
-            factor = predicted @ real / (predicted @ predicted)
+            factor, offset = np.polyfit(predicted, real, 1)
             ends = np.array([predicted.min(), predicted.max()])
-            axes.plot(ends, factor * ends, color=BLACK, linewidth=1, linestyle="--")
-            axes.set_title(f"{name}: correlation {r:.2f}\nbest factor on the prediction {factor:.2g}", fontsize=9)
+            axes.plot(ends, factor * ends + offset, color=BLACK, linewidth=1, linestyle="--")
+            axes.set_title(f"{name}: correlation {r:.2f}\n(line: {factor:.2g} times the prediction)", fontsize=9)
         axes.set_xlabel("predicted change of the loss")
         axes.grid(alpha=0.3)
         axes.locator_params(axis="x", nbins=4)
@@ -117,7 +117,7 @@ def steps(rows: Sequence[StepRow], what: str) -> Any:
         axes.annotate("below -100 % cut off", (0.01, 0.02), xycoords="axes fraction", fontsize=7)
     axes.set(xlabel="length of the step / norm of weights", ylabel="loss falls by (%)")
     axes.grid(alpha=0.3)
-    figure.suptitle(f"{what}: one step down the gradient of a batch, mean ± standard error", fontsize=9)
+    figure.suptitle(f"{what}:\none step down the gradient of a batch, mean ± standard error", fontsize=9)
     _finish(figure, looks)
     return figure
 
@@ -125,7 +125,7 @@ def steps(rows: Sequence[StepRow], what: str) -> Any:
 def plane(field: Landscape) -> Any:
     """The loss over two weights, with steps against each method's gradient, and what the loss really does."""
     panels = [*field.fields, "real"]
-    figure = new_figure(_WIDTH, 4.0 * -(-len(panels) // 2) + 0.5, "")
+    figure = new_figure(_WIDTH, 3.65 * -(-len(panels) // 2) + 0.5, "")
     places = figure.subplots(-(-len(panels) // 2), 2, squeeze=False, sharex=True, sharey=True)
     image = None
     for axes, name in zip(places.flat, panels, strict=False):
@@ -134,10 +134,10 @@ def plane(field: Landscape) -> Any:
         axes.contour(field.weights, field.weights, field.spikes, np.arange(0.5, field.spikes.max()), **border)
         _arrows(axes, field.at, field.real if name == "real" else field.fields[name], name)
         if name == "real":
-            title = "what the loss does\n(differences between neighbouring arrows)"
+            title = "what the loss does\ndifferences over the spacing of arrows"
         else:
             ways = [f"{100 * share:.0f} %" for share in field.ways[name]]
-            title = f"{name}\nfirst change of the loss: down {ways[0]}, up {ways[1]}, none {ways[2]}"
+            title = f"{name}\ndown {ways[0]}, up {ways[1]}, nowhere {ways[2]}"
         axes.set_title(title, fontsize=9)
         axes.set_aspect("equal")
     for axes in places[-1]:
@@ -147,8 +147,12 @@ def plane(field: Landscape) -> Any:
     for axes in places.flat[len(panels) :]:
         axes.set_axis_off()
     figure.colorbar(image, ax=places, label="loss (van Rossum distance)", shrink=0.6)
-    what = "arrows: down the gradient (length: its square root); dots: gradient exactly 0; blue: a spike more or less"
-    figure.suptitle(f"One neuron, two inputs\n{what}", fontsize=9)
+    figure.suptitle(
+        "One neuron with two inputs. Blue: it gains or loses a spike. Arrows: against the gradient (their length: its "
+        "square root)\ndots: gradient exactly 0. Down, up: what the loss does where it first changes along the arrow; "
+        "nowhere: never",
+        fontsize=9,
+    )
     return figure
 
 
