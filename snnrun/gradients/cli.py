@@ -59,7 +59,7 @@ def _run(argv: list[str]) -> int:
     what = f"{problem.config.dataset.name}, loss {problem.config.loss.name}"
     what += ", trained" if problem.state is not None else ", before training"
     for name in problem.left_out:
-        console.print(f"{name} cannot learn from loss={problem.config.loss.name}: its gradient is 0, left out")
+        console.print(f"{name} is left out: it cannot learn from loss={problem.config.loss.name}")
     with console.status("") as status:
         result = measure(problem, plan, lambda text: status.update(f"{text} ..."))
         status.update("landscape ...")

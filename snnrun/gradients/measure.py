@@ -57,7 +57,7 @@ class Row(NamedTuple):
     Attributes:
         rate: spikes per neuron that layers were scaled to; None: the network as it is.
         hidden_spikes: per hidden neuron and sample (of output neurons, where there are no others).
-        probe: "all weights" (random directions), or "one weight of layer0" ...
+        probe: "all weights" (random directions), "one weight of layer0", "one weight of layer1 (output)".
         size: of the change.
         rms_change: root mean square of the real changes.
         noise: of the changes that rounding of float32 weights makes.
@@ -142,7 +142,7 @@ def _agreements(
     """Rows for every probe, size and method; and the first network's changes in random directions."""
     probes: dict[str, tuple[Sequence[float], list[Changes]]] = {ALL_WEIGHTS: (sizes, [])}
     last = len(subjects[0].layers) - 1
-    layers = {f"one weight of layer{layer}": layer for layer in dict.fromkeys((0, last))}
+    layers = {"one weight of layer0": 0} | ({f"one weight of layer{last} (output)": last} if last else {})
     probes |= {name: (weight_sizes, []) for name in layers}
     noises, hidden = [], []
     for index, subject in enumerate(subjects):

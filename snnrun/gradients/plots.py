@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from snnrun import registry
 from snnrun.compare.looks import Style, add_legend, logarithmic, save
 from snnrun.figures import AMBER, BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, new_figure
 from snnrun.gradients.landscape import Landscape
@@ -224,14 +225,13 @@ def _title(probe: str) -> str:
 
 
 def _looks(rows: Sequence[Row] | Sequence[StepRow]) -> dict[str, Style]:
-    """Styles by method; a variant has its method's colour."""
-    names = list(dict.fromkeys(row.method for row in rows))
-    plain = [name for name in names if name != SECANT and not name.endswith(REMEDY)]
+    """Styles by method, whichever others are there; a variant has its method's colour."""
+    names, known = list(dict.fromkeys(row.method for row in rows)), registry.names("method")
     looks: dict[str, Style] = {}
     for name in names:
         if name == SECANT:
             continue
-        k = plain.index(name.removesuffix(REMEDY))
+        k = known.index(name.removesuffix(REMEDY))
         variant = name.endswith(REMEDY)
         line = ":" if variant else _LINES[k % len(_LINES)]
         looks[name] = Style(_COLORS[k % 7], "x" if variant else _MARKERS[k % 7], line, "", name)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from hydra.core.override_parser.types import Override
 
 from snnrun import checkpoint as checkpoints
 from snnrun import kernels, registry
@@ -115,53 +116,19 @@ def compose(
     Raises:
         UserError: what ``snnrun`` would refuse; a method or seed among the overrides; no method left.
     """
-    parsed = parse_overrides(overrides)
-    for override in parsed:
-        if override.is_sweep_override():
-            raise UserError(f"{override.input_line} gives several values", "One problem is measured at a time")
-        if override.key_or_group in ("method", "seed", "mode", "checkpoint", "resume"):
-            name = {"method": "methods"}.get(override.key_or_group, override.key_or_group)
-            hint = f"Use --{name}" if name in ("methods", "seed", "checkpoint") else "Leave it out"
-            raise UserError(f"{override.input_line} is not an option here", hint)
+    parsed = _parsed(overrides)
     keys = {override.key_or_group for override in parsed}
-    for override in parsed:
-        if override.key_or_group == "plugins":
-            value = override.value()
-            for plugin in value if isinstance(value, list) else [value]:
-                import_plugin(str(plugin))
     state: dict[str, Any] | None = None
     if checkpoint is not None:
-        safe = [override for override in parsed if not override.key_or_group.startswith("method.")]
-        refuse_others(safe, _SAFE, "with --checkpoint, it comes from there")
+        of_network = [override for override in parsed if not override.key_or_group.startswith("method.")]
+        refuse_others(of_network, _SAFE, "with --checkpoint, it comes from there")
         state = checkpoints.load(checkpoint)
     elif not keys & {"loss", "experiment"}:
         overrides = [_SHARED_LOSS, *overrides]
-
-    def configured(name: str) -> Config:
-        own = _of_method(overrides, name)
-        node = to_plain(compose_node([f"method={name}", f"seed={seed}", "logger=none", *own], config_dir))
-        if state is None:
-            return check(node)
-        assert checkpoint is not None
-        with checkpoints.whole(checkpoint):
-            plain = stored_config(state, node.get("plugins") or ())
-            trained_by = plain.get("method") or {}
-            plain |= {
-                "method": trained_by if trained_by.get("name") == name else {"name": name},
-                "logger": node["logger"],
-            }
-            plain["trainer"] = {**(plain.get("trainer") or {}), "device": "cpu", "kernel": "auto", "threads": None}
-            apply([each for each in parse_overrides(own) if each.key_or_group != "plugins"], node, plain)
-            return check(plain)
-
+    options = _Options(overrides, seed, config_dir, state, checkpoint or "")
     asked = list(methods or registry.names("method"))
-    for name in asked:
-        registry.component("method", name)
-    loss = configured(_learner(asked, overrides, state)).loss if methods is None else None
-    chosen = [name for name in asked if loss is None or loss.name in learnable(registry.component("method", name)())]
-    configs = {name: configured(name) for name in chosen}
-    if not configs:
-        raise UserError("no method can learn from this loss", "Choose another loss")
+    chosen = asked if methods else _learners(asked, options)
+    configs = {name: options.config(name) for name in chosen}
     config = next(iter(configs.values()))
     if config.trainer.device not in ("auto", "cpu"):
         raise UserError(f"trainer.device is {config.trainer.device}, this is measured on the CPU", "Leave it out")
@@ -172,10 +139,56 @@ def compose(
     return Problem(config, found, left_out, data, seed, state, checkpoint or "")
 
 
-def _learner(names: Sequence[str], overrides: Sequence[str], state: Mapping[str, Any] | None) -> str:
-    """A method that reads both channels, so that the loss can be looked up before it is known who learns from it."""
-    both = [name for name in names if len(registry.component("method", name)().channels) == 2]
-    return (both or list(names))[0]
+class _Options(NamedTuple):
+    """What configurations are composed from; they differ in the method."""
+
+    overrides: Sequence[str]
+    seed: int
+    config_dir: str | None
+    state: Mapping[str, Any] | None
+    checkpoint: str
+
+    def config(self, method: str) -> Config:
+        registry.component("method", method)  # an unknown one is told as such
+        own = _of_method(self.overrides, method)
+        node = to_plain(compose_node([f"method={method}", f"seed={self.seed}", "logger=none", *own], self.config_dir))
+        if self.state is None:
+            return check(node)
+        with checkpoints.whole(self.checkpoint):
+            plain = stored_config(self.state, node.get("plugins") or ())
+            trained_by = plain.get("method") or {}
+            plain["method"] = trained_by if trained_by.get("name") == method else {"name": method}
+            plain["logger"] = node["logger"]
+            plain["trainer"] = {**(plain.get("trainer") or {}), "device": "cpu", "kernel": "auto", "threads": None}
+            apply([each for each in parse_overrides(own) if each.key_or_group != "plugins"], node, plain)
+            return check(plain)
+
+
+def _parsed(overrides: Sequence[str]) -> list[Override]:
+    """The overrides, none of them for something that has an option here; their plugins are imported."""
+    parsed = parse_overrides(overrides)
+    for override in parsed:
+        key = override.key_or_group
+        if override.is_sweep_override():
+            raise UserError(f"{override.input_line} gives several values", "One problem is measured at a time")
+        if key in ("mode", "resume"):
+            raise UserError(f"{override.input_line} is not for this script", "Leave it out")
+        if key in ("method", "seed", "checkpoint"):
+            option = "methods" if key == "method" else key
+            raise UserError(f"{override.input_line} is not for this script", f"Use --{option}")
+        if key == "plugins":
+            value = override.value()
+            for plugin in value if isinstance(value, list) else [value]:
+                import_plugin(str(plugin))
+    return parsed
+
+
+def _learners(names: Sequence[str], options: _Options) -> list[str]:
+    """The methods that can learn from the loss; one that reads both channels is asked which loss it is."""
+    made = {name: registry.component("method", name)() for name in names}
+    widest = max(names, key=lambda name: len(made[name].channels))
+    loss = options.config(widest).loss
+    return [name for name in names if loss.name in learnable(made[name])]
 
 
 def _of_method(overrides: Sequence[str], name: str) -> list[str]:
