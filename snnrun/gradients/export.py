@@ -74,7 +74,7 @@ def _gradients(result: Result, console: Console) -> None:
 
 def _agreement_table(title: str, rows: Sequence[Row], column: str, value: Callable[[Row], str]) -> Table:
     methods = list(dict.fromkeys(row.method for row in rows))
-    columns = ["probe", column, "unchanged", "change (rms)"]
+    columns = ["probe", column, "unchanged", "change (rms)", "by rounding"]
     columns += [f"{name}: correlation" for name in methods]
     columns += [f"{name}: sign" for name in methods if name != SECANT]
     table = Table(*columns, box=None, pad_edge=False, title=title, title_justify="left")
@@ -87,6 +87,7 @@ def _agreement_table(title: str, rows: Sequence[Row], column: str, value: Callab
         last = key[0]
         one = next(iter(group.values()))
         cells = [one.probe, value(one), _percent(one.agreement.unchanged), f"{one.rms_change:.2g}"]
+        cells.append(f"{one.noise:.1g}")
         cells += [_text(group[name].agreement.correlation) if name in group else "" for name in methods]
         cells += [_percent(group[name].agreement.sign.value) for name in methods if name != SECANT]
         table.add_row(*cells)

@@ -112,10 +112,8 @@ def steps(rows: Sequence[StepRow], what: str) -> Any:
         axes.errorbar(x, y, error, capsize=2, linewidth=1.2, **bars)
     _log_x(axes)
     axes.axhline(0, color=BLACK, linewidth=0.8)
-    worst = 100 * min(row.decrease for row in rows)
-    if worst < -100:
-        axes.set_ylim(-100, 104)  # a loss that doubles, or more: how much more does not matter
-        axes.annotate("below -100 % cut off", (0.01, 0.02), xycoords="axes fraction", fontsize=7)
+    axes.set_yscale("symlog", linthresh=1, linscale=0.6)  # from fractions of a percent to losses that triple
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set(xlabel="length of the step / norm of weights", ylabel="loss falls by (%)")
     axes.grid(alpha=0.3)
     figure.suptitle(f"{what}:\none step down the gradient of a batch, mean ± standard error", fontsize=9)
