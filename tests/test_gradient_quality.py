@@ -249,6 +249,14 @@ def test_the_script_measures_and_draws_the_same_every_time(tmp_path: Path, monke
         assert (out / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
 
+def test_a_network_without_a_spike_is_measured_and_drawn(tmp_path: Path) -> None:
+    few = ("--networks", "1", "--batch", "5", "--batches", "1", "--directions", "2", "--weights", "2")
+    one = ("--sizes", "0.1", "--weight-sizes", "1", "--rates", "1", "--no-landscape")
+    assert main([*few, *one, *SMALL, "model.shift=-1", "--out", str(tmp_path)]) == 0
+    rows = list(csv.DictReader((tmp_path / "agreement.csv").read_text().splitlines()))
+    assert {(row["hidden_spikes"], row["correlation"], row["unchanged"]) for row in rows} == {("0.0", "nan", "1.0")}
+
+
 def test_a_trained_network_with_another_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     summary = snnrun.run(["debug=fast", "logger=none", "method=hybrid", "loss=count", *SMALL])

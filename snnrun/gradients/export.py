@@ -102,7 +102,7 @@ def _steps_table(result: Result) -> Table:
         column.justify = "right"
     for size in dict.fromkeys(row.size for row in result.steps):
         cells = [
-            f"{100 * row.decrease:.1f} ± {100 * row.error:.1f} ({100 * row.predicted:.3g})"
+            f"{100 * row.decrease:.1f}{_plus_minus(100 * row.error)} ({100 * row.predicted:.3g})"
             for row in result.steps
             if row.size == size
         ]
@@ -120,6 +120,10 @@ def _grouped(rows: Iterable[Row]) -> dict[tuple[str, float, float | None], dict[
 
 def _text(estimate: Estimate) -> str:
     return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]" if math.isfinite(estimate.value) else "-"
+
+
+def _plus_minus(error: float) -> str:
+    return f" ± {error:.1f}" if math.isfinite(error) else ""
 
 
 def _percent(share: float) -> str:

@@ -76,7 +76,7 @@ def over_sizes(rows: Sequence[Row], what: str) -> Any:
         line[2].set(ylim=(-4, 104), ylabel="changes with any effect (%)")
         unit = "size / norm of weights" if probe == rows[0].probe else "size / rms weight of the layer"
         for axes in line:
-            _log_x(axes)
+            _log_x(axes, [row.size for row in own])
             axes.set_xlabel(unit)
             axes.grid(alpha=0.3)
     _finish(figure, looks)
@@ -92,7 +92,7 @@ def over_density(rows: Sequence[Row], what: str) -> Any:
         unit = "the norm of the weights" if probe == rows[0].probe else "the layer's rms weight"
         line[0].set_title(f"{_title(probe)}, changed by {sizes[probe]:g} times {unit}", loc="left", fontsize=9)
         for axes in line:
-            _log_x(axes)
+            _log_x(axes, [row.hidden_spikes for row in own])
             axes.set_xlabel("spikes per hidden neuron and sample")
             axes.grid(alpha=0.3)
     _finish(figure, looks)
@@ -110,7 +110,7 @@ def steps(rows: Sequence[StepRow], what: str) -> Any:
         y, error = [100 * row.decrease for row in own], [100 * row.error for row in own]
         bars = {"color": look.color, "linestyle": look.line, "marker": look.marker, "markersize": 4.5}
         axes.errorbar(x, y, error, capsize=2, linewidth=1.2, **bars)
-    _log_x(axes)
+    _log_x(axes, [row.size for row in rows])
     axes.axhline(0, color=BLACK, linewidth=0.8)
     axes.set_yscale("symlog", linthresh=1, linscale=0.6)  # from fractions of a percent to losses that triple
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -204,10 +204,14 @@ def _agreement_panels(
         axes.set_ylim(*((-4, 104) if key == "sign" else (-1.05, 1.05)))
 
 
-def _log_x(axes: Any) -> None:
-    low, high = axes.get_xlim()
+def _log_x(axes: Any, values: Sequence[float]) -> None:
+    """A logarithmic axis around these values, also where nothing is drawn at them; 0 is left out."""
+    positive = [value for value in values if value > 0]
+    if not positive:
+        return
     axes.set_xscale("log")
-    if high / max(low, 1e-12) < 1000 and low > 0:
+    axes.set_xlim(min(positive) / 1.4, max(positive) * 1.4)
+    if max(positive) < 200 * min(positive):
         logarithmic(axes, "x")
 
 
