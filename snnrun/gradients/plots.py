@@ -114,6 +114,7 @@ def steps(rows: Sequence[StepRow], what: str) -> Any:
     axes.axhline(0, color=BLACK, linewidth=0.8)
     axes.set_yscale("symlog", linthresh=1, linscale=0.6)  # from fractions of a percent to losses that triple
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.margins(y=0.08)
     axes.set(xlabel="length of the step / norm of weights", ylabel="loss falls by (%)")
     axes.grid(alpha=0.3)
     figure.suptitle(f"{what}:\none step down the gradient of a batch, mean ± standard error", fontsize=9)
@@ -148,7 +149,7 @@ def plane(field: Landscape) -> Any:
     figure.colorbar(image, ax=places, label="loss (van Rossum distance)", shrink=0.6)
     figure.suptitle(
         "One neuron with two inputs. Blue: it gains or loses a spike. Arrows: against the gradient (their length: its "
-        "square root)\ndots: gradient exactly 0. Down, up: what the loss does where it first changes along the arrow; "
+        "square root);\ndots: gradient exactly 0. Down, up: what the loss does where it first changes along the arrow; "
         "nowhere: never",
         fontsize=9,
     )
