@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
 import yaml
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from snnrun import __version__
+from snnrun.arguments import parse
 from snnrun.composition import compose_node, conf_dir, folder_of, open_groups, to_plain
 from snnrun.config import check
 from snnrun.distributed import ToldByFirst, World, join
@@ -54,7 +53,7 @@ def _dispatch(argv: list[str], world: World) -> int:
     if argv == ["--version"]:
         print(f"snnrun {__version__}")
         return 0
-    options, argv = _parse(argv)
+    options, argv = parse(argv)
     parsed = parse_overrides(options.overrides)
     if options.help or options.hydra_help or options.info or options.shell_completion:
         return _hydra(argv, lambda node: None)
@@ -87,25 +86,6 @@ def _dispatch(argv: list[str], world: World) -> int:
     return _single(
         [*argv, f"hydra.run.dir={quoted(str(folder))}"], world
     )  # composed anew, its time stamp would be another
-
-
-def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Hydra's flags and our overrides, in any order; and the same arguments in the order that Hydra can read."""
-    parser = get_args_parser()
-    parser.error = _usage_error  # type: ignore[method-assign]
-    options = parser.parse_intermixed_args(argv)
-    for flag in ("config_path", "config_name", "experimental_rerun"):  # the last one unpickles what it is given
-        if getattr(options, flag, None) is not None:
-            name = flag.replace("_", "-")
-            raise UserError(
-                f"--{name} is not for snnrun", "Files of your own: --config-dir DIR; a run again: resume=RUN"
-            )
-    flags = [argument for argument in argv if argument not in options.overrides]
-    return options, [*flags, *options.overrides]
-
-
-def _usage_error(message: str) -> NoReturn:
-    raise UserError(message, "snnrun --help shows how to call it")
 
 
 def _single(argv: list[str], world: World) -> int:

@@ -49,6 +49,8 @@ WRONG = [
     ("experiment_name=a/b", "experiment_name", "folder"),
     ("experiment=unknown", "experiment=unknown does not exist", "nmnist"),
     ("hydra.searchpath=[file:///nowhere]", "hydra.searchpath", "path=/nowhere is not available"),
+    ("--resolve", "--resolve", "--cfg"),
+    ("--run --multirun seed=0,1", "--multirun", "exclude each other"),
     ("method=null", "method is null", "activation, timing, hybrid"),
     ("~loss=3", "loss is 3", "spike_train"),
     ("trainer=true", "Got bool", "by name"),

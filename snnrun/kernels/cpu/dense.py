@@ -267,8 +267,8 @@ def backpropagate(
             run(
                 backward_loops.backward, sums[index].groups, formula.addresses(blocks.width, e2.size > 0),
                 formula.constants(c), first, lasts, record.kept.potential, record.lanes, record.counts, record.ends,
-                *events, np.float32(gs_every[index]), given_s, given_t, gi_above, e2_above, product, weight_above, gi, e2,
-                sums[index].weight, sums[index].bias,
+                *events, np.float32(gs_every[index]), given_s, given_t, gi_above, e2_above, product, weight_above,
+                gi, e2, sums[index].weight, sums[index].bias,
                 before=(blocks.lanes,), tasks=blocks.number * sums[index].groups, work=2.0 * n * T * blocks.padded,
             )  # fmt: skip
             if index:
