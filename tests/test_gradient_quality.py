@@ -12,7 +12,8 @@ from cli import environment
 
 import snnrun
 from snnrun import kernels, registry
-from snnrun.config import check, compose_node, to_plain
+from snnrun.composition import compose_node, to_plain
+from snnrun.config import check
 from snnrun.data import Batch, Quiet
 from snnrun.experiment import Run
 from snnrun.gradients.agreement import agreement

@@ -12,7 +12,8 @@ from hydra.core.override_parser.types import Override
 
 from snnrun import checkpoint as checkpoints
 from snnrun import kernels, registry
-from snnrun.config import Config, check, compose_node, import_plugin, learnable, to_plain
+from snnrun.composition import compose_node, to_plain
+from snnrun.config import Config, check, import_plugin, learnable
 from snnrun.data import Batch, Data, Quiet, batches, shuffled
 from snnrun.errors import UserError
 from snnrun.gradients.subject import Subject
