@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from cli import environment, only_run, summary
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
 CONSOLE_SCRIPT = Path(sys.executable).parent / "snnrun"
 
 
@@ -81,8 +82,12 @@ def test_every_option_named_in_the_readme_exists() -> None:
             assert set(choices.split(", ")) == real, line
 
 
-def test_links_and_pictures_exist() -> None:
-    root = Path(__file__).resolve().parent.parent
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        if not target.startswith("http"):
-            assert (root / target).exists(), target
+@pytest.mark.parametrize("page", ["README.md", "RESULTS.md"])
+def test_links_and_pictures_exist(page: str) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text()):
+        target, _, heading = link.partition("#")
+        if target.startswith("http"):
+            continue
+        assert (ROOT / target).exists(), link
+        headings = re.findall(r"^#+ (.*)$", (ROOT / target).read_text(), re.MULTILINE) if heading else []
+        assert not heading or heading in {title.lower().replace(" ", "-") for title in headings}, link
