@@ -17,7 +17,7 @@ from snnrun import __version__
 from snnrun.arguments import parse
 from snnrun.composition import compose_node, conf_dir, folder_of, open_groups, to_plain
 from snnrun.config import check
-from snnrun.distributed import ToldByFirst, World, join
+from snnrun.distributed import FailedElsewhere, ToldByFirst, World, join
 from snnrun.errors import DivergedError, Interrupted, UserError
 from snnrun.jobs import run_job
 from snnrun.multirun import quoted, run_sweep, sweep_overrides
@@ -41,8 +41,9 @@ def _outcome(argv: list[str], world: World) -> tuple[int, str]:
     try:
         return _dispatch(argv, world) if world.is_first else follow(world), ""
     except UserError as error:
-        everybodys = isinstance(error, ToldByFirst | DivergedError)
-        return 2, f"error: {error}" if world.is_first or not everybodys else ""
+        if not (world.is_first or isinstance(error, ToldByFirst | FailedElsewhere | DivergedError)):
+            world.fail(error)
+        return 2, f"error: {error}" if world.is_first else ""
     except Interrupted as error:
         return 128 + error.signum, f"{error}; what was finished is in the run's folder" if world.is_first else ""
     except KeyboardInterrupt:

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 # A process that dies is noticed at once. This is for one that hangs; a download or packing may take its time.
 _TIMEOUT = datetime.timedelta(minutes=30)
-_ENDED = "ended"
+_ENDED, _FAILED = "ended", "failed"
 
 
 class PeerLost(Interrupted):
@@ -38,6 +38,10 @@ class PeerLost(Interrupted):
 
 class ToldByFirst(UserError):
     """An error that the first process shows, raised in the others."""
+
+
+class FailedElsewhere(UserError):
+    """An error of another process in the middle of its work, raised in those that needed it."""
 
 
 class World:
@@ -109,6 +113,9 @@ class World:
     def wait_for(self, key: str, seconds: float) -> Any:
         """What the first process posted; None if it ended without, or took too long."""
 
+    def fail(self, error: UserError) -> None:
+        """Let go of the other processes with an error that none of them can know of; the first one will say it."""
+
     def end(self, code: int) -> int:
         """Leave; the first process says that it is through, and others that failed wait until it is."""
         return code
@@ -129,7 +136,7 @@ class Torchrun(World):
         self._store, _, _ = next(rendezvous("env://", self.rank, self.size, timeout=_TIMEOUT))
         nccl = torch.cuda.is_available() and distributed.is_nccl_available()
         backend = "cpu:gloo,cuda:nccl" if nccl else "gloo"
-        with _peers():
+        with self._peers():
             distributed.init_process_group(
                 backend,
                 store=PrefixStore("group", self._store),
@@ -137,6 +144,17 @@ class Torchrun(World):
                 world_size=self.size,
                 timeout=_TIMEOUT,
             )
+
+    @contextmanager
+    def _peers(self) -> Iterator[None]:
+        """Around whatever needs the other processes: torch raises RuntimeErrors where one of them does not answer."""
+        try:
+            yield
+        except RuntimeError as error:
+            with suppress(RuntimeError):
+                if self._store.check([_FAILED]):
+                    raise FailedElsewhere(json.loads(self._store.get(_FAILED))) from error
+            raise PeerLost(str(error)) from error
 
     def device(self, asked: torch.device) -> torch.device:
         if asked.type != "cuda":
@@ -154,26 +172,26 @@ class Torchrun(World):
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         views = [_as_stored(tensor) for tensor in tensors]
         flat = torch.cat([view.reshape(-1) for view in views])
-        with _peers():
+        with self._peers():
             self._dist.all_reduce(flat)
         for view, total in zip(views, flat.split([view.numel() for view in views]), strict=True):
             view.copy_(total.view_as(view))
 
     def totals(self, values: Mapping[str, float]) -> dict[str, float]:
         summed = torch.tensor(list(values.values()), dtype=torch.float64)
-        with _peers():
+        with self._peers():
             self._dist.all_reduce(summed)
         return dict(zip(values, summed.tolist(), strict=True))
 
     def most(self, value: int) -> int:
         largest = torch.tensor(value)
-        with _peers():
+        with self._peers():
             self._dist.all_reduce(largest, self._dist.ReduceOp.MAX)
         return int(largest)
 
     def gather(self, value: T) -> list[T]:
         gathered: list[Any] = [None] * self.size
-        with _peers():
+        with self._peers():
             self._dist.all_gather_object(gathered, value)
         return gathered
 
@@ -185,7 +203,7 @@ class Torchrun(World):
                 made = [make(), ""]
             except UserError as caught:
                 error, made = caught, [None, str(caught)]
-        with _peers():
+        with self._peers():
             self._dist.broadcast_object_list(made, src=0)
         if made[1]:
             raise error or ToldByFirst(made[1])
@@ -218,6 +236,11 @@ class Torchrun(World):
                 time.sleep(0.02)
         return None
 
+    def fail(self, error: UserError) -> None:
+        with suppress(RuntimeError):
+            self.post(_FAILED, str(error))
+        self._dist.destroy_process_group()  # whoever waits for this process learns that it is gone
+
     def end(self, code: int) -> int:
         if self.is_first:
             with suppress(RuntimeError):
@@ -235,15 +258,6 @@ def join() -> World:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "LOCAL_WORLD_SIZE" in os.environ:
         return Torchrun()
     return World()
-
-
-@contextmanager
-def _peers() -> Iterator[None]:
-    """Around whatever needs the other processes: torch raises RuntimeErrors where one of them does not answer."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise PeerLost(str(error)) from error
 
 
 def _as_stored(tensor: Tensor) -> Tensor:

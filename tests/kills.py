@@ -18,7 +18,11 @@ from cli import environment, rows, summary, timeless
 import snnrun as package
 from snnrun.rundir import BEST, LAST, status
 
-CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
+CODES = {
+    signal.SIGINT: {130},
+    signal.SIGTERM: {143, -signal.SIGTERM},  # the latter before anybody listens
+    signal.SIGKILL: {-signal.SIGKILL},
+}
 
 
 class Killer:
@@ -46,30 +50,35 @@ class Killer:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
 
-    def kill(
-        self, run_dir: Path, arguments: Sequence[str], signum: int, within_s: float, writing: bool = False
-    ) -> bool:
-        """Start, or go on, and kill ``within_s`` seconds from the first step, or in the middle of the next write.
+    def kill(self, run_dir: Path, arguments: Sequence[str], signum: int, within_s: float, when: str = "steps") -> bool:
+        """Start, or go on, and kill.
+
+        Args:
+            within_s: seconds from the moment meant, drawn at random between 0 and this.
+            when: "steps": from the first checkpoint of this process on; "write": in the middle of the write after it;
+                "start": from half a second after the process's start; "first write": in the middle of its first write.
 
         Returns:
             Whether the run was still there to be killed.
         """
         if status(run_dir) == "finished":
             return False
-        before = _stamp(run_dir / LAST)
+        before, temporary = _stamp(run_dir / LAST), run_dir / f"{LAST}.tmp"
         process = self.start(run_dir, arguments)
         deadline = time.monotonic() + 120
-        while _stamp(run_dir / LAST) == before and process.poll() is None and time.monotonic() < deadline:
+        while when in ("steps", "write") and _stamp(run_dir / LAST) == before and process.poll() is None:
+            assert time.monotonic() < deadline
             time.sleep(0.005)
+        if when == "start":
+            time.sleep(0.5)  # Python itself is starting, which nobody can do anything about
         time.sleep(self._random.uniform(0, within_s))
-        temporary = run_dir / f"{LAST}.tmp"
-        while writing and not temporary.exists() and process.poll() is None:
+        while when in ("write", "first write") and not temporary.exists() and process.poll() is None:
             pass
         process.send_signal(signum)
         _, errors = process.communicate(timeout=120)
         if process.returncode == 0:
             return False
-        assert process.returncode == CODES[signal.Signals(signum)], errors
+        assert process.returncode in CODES[signal.Signals(signum)], errors
         assert "Traceback" not in errors, errors
         self.survived[signal.Signals(signum).name] += 1
         self.survived["mid-write"] += temporary.exists()

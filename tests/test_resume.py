@@ -45,11 +45,13 @@ def test_thirty_kills(tmp_path: Path) -> None:
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
     kinds = killer.survived
     number = 0
-    while min(kinds[signum.name] for signum in signals) < 10 or kinds["mid-write"] < 3:
+    while min(kinds[signum.name] for signum in signals) < 10 or kinds["mid-write"] < 3 or kinds["early"] < 3:
         run_dir = tmp_path / str(number)
         arguments = [*SHORT, "logger=none", f"dataset.workers={number % 2}", "trainer.checkpoint_minutes=0"]
-        for turn in range(6):
-            killer.kill(run_dir, arguments, signals[turn % 3], 0.5, writing=turn % 3 == 2)
+        killer.kill(run_dir, arguments, signals[number % 3], 8, when="start")
+        killer.kill(run_dir, arguments, signals[2 * (number % 2)], 0, when="first write")
+        for turn in range(5):
+            killer.kill(run_dir, arguments, signals[turn % 3], 0.5, when="write" if turn % 3 == 2 else "steps")
         killer.kill_until_finished(run_dir, arguments, (), 0)
         assert results(run_dir) == expected, run_dir
         number += 1

@@ -5,10 +5,12 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torchrun
 from cli import only_run, rows, run_dirs, snnrun, summary
+from kills import results
 
 from snnrun import checkpoint
 from snnrun.children import descendants
@@ -131,6 +133,62 @@ def test_killed_stopped_and_resumed_by_another_number_of_processes(tmp_path: Pat
     content = summary(run_dir)
     assert (content["status"], content["processes"], content["epochs"]) == ("finished", 1, last)
     assert [row["step"] for row in rows(run_dir)][:-1] == [32 * (number + 1) for number in range(last)]
+
+
+SHORT = (*ONE_THREAD, "trainer.epochs=4", "dataset.limit_train=200", "model.layers=fc64-out")
+
+
+@pytest.fixture(scope="module")
+def left_alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Results of two processes that nobody stopped."""
+    cwd = tmp_path_factory.mktemp("left_alone")
+    torchrun.run(2, *SHORT, cwd=cwd)
+    return results(only_run(cwd))
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2])
+def test_stopped_and_resumed_by_as_many_is_the_same_to_the_bit(
+    signum: int, left_alone: dict[str, Any], tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "cut"
+    process = torchrun.popen(2, *SHORT, "hydra.run.dir=cut", cwd=tmp_path)
+    wait_for_epoch(run_dir, 1)
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    (line,) = [line for line in errors.splitlines() if line.startswith("snnrun:")]
+    assert f"stopped by signal {signum:d}" in line
+    assert summary(run_dir)["status"] == "interrupted"
+    assert 0 < checkpoint.load(run_dir / LAST)["step"] < left_alone["rows"][-1]["step"]
+    torchrun.run(2, f"resume={run_dir}", cwd=tmp_path)
+    assert results(run_dir) == left_alone
+
+
+FAILS = """
+import os
+from snnrun import trainer
+from snnrun.errors import UserError
+inner, calls = trainer.gradient_step, []
+def fails(*args, **kwargs):
+    calls.append(1)
+    if os.environ.get("RANK") == "1" and len(calls) == 40:
+        raise UserError("a recording went away", "Put it back")
+    return inner(*args, **kwargs)
+trainer.gradient_step = fails
+"""
+
+
+def test_an_error_of_one_process_in_the_middle_is_told_by_the_first(left_alone: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "fails.py").write_text(FAILS)
+    started = time.monotonic()
+    result = torchrun.run(2, *SHORT, "plugins=[fails]", "hydra.run.dir=cut", cwd=tmp_path, check=False)
+    assert time.monotonic() - started < 60
+    assert result.returncode != 0
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("snnrun:")]
+    assert line == "snnrun: error: a recording went away. Put it back."
+    assert summary(tmp_path / "cut")["status"] == "failed"
+    torchrun.run(2, "resume=cut", cwd=tmp_path)
+    assert results(tmp_path / "cut") == left_alone
 
 
 def wait_for_epoch(run_dir: Path, epochs: int) -> None:

@@ -16,6 +16,7 @@ def popen(processes: int, *arguments: str, cwd: Path, what: tuple[str, ...] = RU
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     torchrun = [sys.executable, "-m", "torch.distributed.run", f"--master-port={port}", f"--nproc-per-node={processes}"]
+    torchrun += ["--signals-to-handle", "SIGTERM,SIGINT,SIGUSR2"]  # the last one not by default
     command, pipe = [*torchrun, *what, *arguments], subprocess.PIPE
     return subprocess.Popen(command, cwd=cwd, env=environment(), stdout=pipe, stderr=pipe, text=True)
 
