@@ -4,12 +4,14 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli import rows, snnrun, summary
 from kills import popen, results
+from wandb_files import Logged
 
 from snnrun import atomic, checkpoint
 from snnrun.errors import OutputError
@@ -54,14 +56,10 @@ def ended(process: "subprocess.Popen[str]") -> str:
 def test_a_full_disk(disk: Path, tmp_path: Path) -> None:
     run_dir = disk / "run"
     process = started(run_dir, "logger=wandb")
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            pass
+    filler = fill(disk)
+    full = time.monotonic()
     assert "cannot be written (No space left on device). Make room" in ended(process)
+    assert time.monotonic() - full < 60  # W&B, which cannot write either, does not hold it up
     assert status(run_dir) in ("failed", "interrupted")
     step = checkpoint.load(run_dir / LAST)["step"]
     filler.unlink()
@@ -69,6 +67,28 @@ def test_a_full_disk(disk: Path, tmp_path: Path) -> None:
     snnrun(f"resume={run_dir}", f"trainer.epochs={epochs + 1}", "logger=none", cwd=tmp_path, check=True)
     assert results(run_dir)["rows"][-1]["step"] > step
     assert summary(run_dir)["status"] == "finished"
+
+
+def test_wandb_is_told_of_a_full_disk_where_its_own_file_has_room(disk: Path, tmp_path: Path) -> None:
+    run_dir, elsewhere = disk / "run", tmp_path / "elsewhere"
+    run_dir.mkdir()
+    elsewhere.mkdir()
+    (run_dir / "wandb").symlink_to(elsewhere)
+    process = started(run_dir, "logger=wandb")
+    fill(disk)
+    assert "No space left on device" in ended(process)
+    logged = Logged.read(run_dir)
+    assert logged.exit_code == 1
+    assert [row["epoch"] for row in logged.rows] == list(range(1, len(logged.rows) + 1))
+
+
+def fill(disk: Path) -> Path:
+    """Leave no byte free; returns the file that has them all."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return filler
 
 
 @pytest.mark.slow
