@@ -31,6 +31,8 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     if options.shell_completion and (len(kinds) != 1 or kinds[0] not in _COMPLETIONS):
         _usage_error("--shell-completion needs one of install=SHELL, uninstall=SHELL, query=SHELL")
     flags = [argument for argument in argv if argument not in options.overrides]
+    if options.info is not None:  # without its value, Hydra would take the first override for it
+        flags = [flag for flag in flags if flag not in ("--info", "-i", options.info)] + [f"--info={options.info}"]
     return options, [*flags, *options.overrides]
 
 

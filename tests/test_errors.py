@@ -94,6 +94,13 @@ def test_the_same_from_the_shell(arguments: str, tmp_path: Path) -> None:
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.parametrize("arguments", ["seed=1 --info", "--info searchpath seed=1", "seed=1 -i defaults"])
+def test_a_flag_with_and_without_a_value_beside_options(arguments: str, tmp_path: Path) -> None:
+    result = snnrun(*arguments.split(), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert not (tmp_path / "outputs").exists()
+
+
 def test_outputs_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("")
     result = snnrun(cwd=tmp_path)
