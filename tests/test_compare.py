@@ -164,6 +164,25 @@ def test_a_sweep_is_grouped_by_what_it_varied(tmp_path: Path) -> None:
     assert "hybrid, digits: test" in text(comparison)
 
 
+def test_folds_are_averaged_over_and_paired_without_a_warning(tmp_path: Path) -> None:
+    for method, gain in (("activation", 0.0), ("hybrid", 0.02)):
+        for fold, acc in enumerate((0.90, 0.95, 0.92, 0.93, 0.94)):
+            data = {"n_train": 100, "n_val": 10, "n_test": 50, "split_seed": 0, "hash": f"fold{fold}"}
+            config = {"dataset.fold": fold}
+            folder = make_run(
+                tmp_path / "sweep_1" / f"{method}{fold}", method, acc=acc + gain, config=config, data=data
+            )
+            add_overrides(folder, f"method={method}", f"dataset.fold={fold}")
+    (table,) = compare([tmp_path]).tables
+    assert [row.group.label for row in table.rows] == ["activation", "hybrid"]
+    assert table.block.unit == "fold"
+    gap = table.rows[1].differences["acc"]
+    assert gap is not None
+    assert gap.paired
+    assert gap.mean == pytest.approx(0.02)
+    assert not [text for text in table.warnings if "fold" in text or "data" in text]
+
+
 def test_a_sweep_over_splits_is_one_group_of_runs(tmp_path: Path) -> None:
     for split in range(3):
         for method in ("activation", "hybrid"):

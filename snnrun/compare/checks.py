@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from snnrun.compare.groups import Block, Group, shown
+from snnrun.compare.groups import FOLD, Block, Group, shown
 from snnrun.compare.reading import number
 from snnrun.compare.runs import Run
 from snnrun.kernels.constants import unit_beta
@@ -32,8 +32,8 @@ def _mixed(group: Group, block: Block) -> Iterator[tuple[str, str]]:
     runs = list(group.runs.values())
     for key in block.replicates:
         values = _values(runs, key)
-        if key == "seed" or len(values) < 2:
-            continue
+        if key == "seed" or len(values) < 2 or (key == FOLD and None not in values):
+            continue  # folds are there to be averaged over, but not with a test set of its own
         if key == _SPLIT:
             yield f"runs of different data splits ({key} {_listed(values)})", group.label
         elif key == "dataset.T":

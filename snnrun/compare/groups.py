@@ -12,7 +12,8 @@ from typing import Any
 from snnrun.compare.runs import Run
 from snnrun.errors import UserError
 
-_REPLICATES = {"seed", "dataset.split_seed"}  # the same experiment again
+FOLD = "dataset.fold"
+_REPLICATES = {"seed", "dataset.split_seed", FOLD}  # the same experiment again
 _NAMES = {
     "method",
     "loss",
@@ -63,6 +64,8 @@ class Block:
     @property
     def unit(self) -> str:
         """What the runs of a group are."""
+        if set(self.replicates) == {FOLD}:
+            return "fold"
         return "seed" if set(self.replicates) <= {"seed"} else "run"
 
 
