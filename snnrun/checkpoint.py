@@ -59,6 +59,8 @@ def load(path: str | Path) -> dict[str, Any]:
         raise UserError(f"checkpoint {path} is damaged or not a checkpoint ({reason[:120]})") from None
     if not isinstance(state, dict) or "version" not in state:
         raise UserError(f"checkpoint {path} was not written by snnrun")
+    if not isinstance(state["version"], int):  # a tensor has no truth value to compare by
+        raise UserError(f"checkpoint {path} was not written by snnrun")
     if state["version"] != VERSION:
         raise UserError(
             f"checkpoint {path} has version {state['version']}, this snnrun reads version {VERSION}",
