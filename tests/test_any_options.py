@@ -75,7 +75,6 @@ def fuzz(examples: int, factory: pytest.TempPathFactory) -> Tally:
     return tally
 
 
-@pytest.mark.slow
 def test_any_options(tmp_path_factory: pytest.TempPathFactory) -> None:
     tally = fuzz(25, tmp_path_factory)
     assert tally.ends["refused"]
