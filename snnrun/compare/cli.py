@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,38 +15,12 @@ from snnrun.compare.report import Comparison, compare, nothing_to_compare
 from snnrun.compare.runs import short_path
 from snnrun.compare.table import show, show_aside
 from snnrun.errors import UserError
-
-_PIPE_WIDTH = 10_000  # a file or pipe has no width at which to break lines
-
-
-class _Console(Console):
-    """Leaves to its caller what a reader that goes away means; rich would end with exit code 1."""
-
-    def on_broken_pipe(self) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed at the end
-        raise BrokenPipeError
+from snnrun.tools import ended, make_console
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 2 user error, 130 stopped."""
-    try:
-        return _compare(list(sys.argv[1:] if argv is None else argv))
-    except UserError as error:
-        print(f"snnrun: error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # | head
-        return 0
-    except KeyboardInterrupt:
-        print("snnrun: stopped", file=sys.stderr)
-        return 130
-
-
-def make_console() -> Console:
-    """The terminal; or plain, unbroken lines for a file or pipe."""
-    console = _Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
-    return console
+    return ended(lambda: _compare(list(sys.argv[1:] if argv is None else argv)))
 
 
 def draw_into(comparison: Comparison, folder: Path, console: Console, along: str | None = None) -> None:

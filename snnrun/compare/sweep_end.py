@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from snnrun.compare.cli import draw_into, make_console
+from snnrun.compare.cli import draw_into
 from snnrun.compare.export import write_csv
 from snnrun.compare.report import Comparison, compare_found
 from snnrun.compare.runs import Found, find, short_path
 from snnrun.compare.table import show, show_aside
+from snnrun.tools import make_console
 
 
 def end_sweep(folder: Path) -> Found:

@@ -10,25 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from snnrun.compare.cli import make_console
 from snnrun.errors import UserError
 from snnrun.gradients.measure import Plan
+from snnrun.tools import ended, make_console
 
 _OUT = Path("outputs") / "gradient_quality"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 2 user error, 130 stopped."""
-    try:
-        return _run(list(sys.argv[1:] if argv is None else argv))
-    except UserError as error:
-        print(f"snnrun: error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # | head
-        return 0
-    except KeyboardInterrupt:
-        print("snnrun: stopped", file=sys.stderr)
-        return 130
+    return ended(lambda: _run(list(sys.argv[1:] if argv is None else argv)))
 
 
 def _run(argv: list[str]) -> int:
