@@ -40,20 +40,23 @@ def test_three_kills_cost_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_thirty_kills(tmp_path: Path) -> None:
-    """Of each signal at least ten, some before the first checkpoint, some in the middle of a write."""
-    killer, expected = Killer(tmp_path, seed=time.time_ns()), undisturbed(tmp_path / "whole", *SHORT)
+    """Of each signal and each method at least ten, some before the first checkpoint, some in the middle of a write."""
+    killer, methods = Killer(tmp_path, seed=time.time_ns()), ("activation", "timing", "hybrid")
+    expected = {method: undisturbed(tmp_path / method, *SHORT, f"method={method}") for method in methods}
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-    kinds = killer.survived
+    kinds, wanted = killer.survived, [*(signum.name for signum in signals), *methods]
     number = 0
-    while min(kinds[signum.name] for signum in signals) < 10 or kinds["mid-write"] < 3 or kinds["early"] < 3:
-        run_dir = tmp_path / str(number)
-        arguments = [*SHORT, "logger=none", f"dataset.workers={number % 2}", "trainer.checkpoint_minutes=0"]
-        killer.kill(run_dir, arguments, signals[number % 3], 8, when="start")
-        killer.kill(run_dir, arguments, signals[2 * (number % 2)], 0, when="first write")
-        for turn in range(5):
-            killer.kill(run_dir, arguments, signals[turn % 3], 0.5, when="write" if turn % 3 == 2 else "steps")
+    while min(kinds[kind] for kind in wanted) < 10 or kinds["mid-write"] < 3 or kinds["early"] < 3:
+        run_dir, method = tmp_path / str(number), methods[number % 3]
+        arguments = [*SHORT, f"method={method}", "logger=none", "trainer.checkpoint_minutes=0"]
+        arguments.append(f"dataset.workers={number % 2}")
+        # the signal goes on by one when all methods have had it, so that each meets each
+        kills: list[tuple[int, float, str]] = [(signals[(number + number // 3) % 3], 8, "start")]
+        kills.append((signals[2 * (number % 2)], 0, "first write"))
+        kills += [(signals[turn % 3], 0.5, "write" if turn % 3 == 2 else "steps") for turn in range(5)]
+        kinds[method] += sum(killer.kill(run_dir, arguments, *each) for each in kills)
         killer.kill_until_finished(run_dir, arguments, (), 0)
-        assert results(run_dir) == expected, run_dir
+        assert results(run_dir) == expected[method], run_dir
         number += 1
     total = sum(kinds[signum.name] for signum in signals)
     print(f"{total} kills survived in {number} runs: {dict(kinds)}")

@@ -21,6 +21,7 @@ class Server(ThreadingHTTPServer):
         operations: GraphQL requests, (name, variables).
         files: what was uploaded, by the last part of its path.
         stream: names of metrics in the history that runs have sent.
+        history: rows of each run, by its id; a row that is sent again for the same place replaces the one there.
         silent: whether it takes requests and never answers.
         leaves_after: the GraphQL request after which it becomes silent.
         refuses: whether it refuses every key.
@@ -37,12 +38,35 @@ class Server(ThreadingHTTPServer):
         self.operations: list[tuple[str, dict[str, Any]]] = []
         self.files: dict[str, bytes] = {}
         self.stream: set[str] = set()
+        self.history: dict[str, list[dict[str, Any]]] = {}
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients may hang up when they like."""
 
     def named(self, operation: str) -> list[dict[str, Any]]:
         return [variables for name, variables in self.operations if name == operation]
+
+    def take_rows(self, run: str, offset: int, lines: list[str]) -> None:
+        """History that a run sends, as of its row ``offset``."""
+        sent = [json.loads(line) for line in lines]
+        self.stream |= {key for row in sent for key in row}
+        self.history.setdefault(run, [])[offset : offset + len(sent)] = sent
+
+    def known(self, run: str) -> dict[str, Any] | None:
+        """What a run that goes on asks for; None for one that is new."""
+        rows = self.history.get(run)
+        if rows is None:
+            return None
+        tail = json.dumps([json.dumps(row) for row in rows[-1:]])
+        counts = {"historyLineCount": len(rows), "logLineCount": 0, "eventsLineCount": 0}
+        texts = {
+            "summaryMetrics": "{}",
+            "config": "{}",
+            "historyTail": tail,
+            "eventsTail": "[]",
+            "wandbConfig": '{"t": 1}',
+        }
+        return {"id": "r", "name": run, "displayName": run, "notes": None, "tags": [], **counts, **texts}
 
     def answer(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
         upload = f"{self.url}/upload"
@@ -56,6 +80,7 @@ class Server(ThreadingHTTPServer):
         files = [{"name": name, "uploadUrl": f"{upload}/{name}"} for name in names if isinstance(name, str)]
         answers: dict[str, dict[str, Any]] = {
             "Viewer": {"viewer": {"id": "u", "entity": "somebody", "username": "somebody", "teams": {"edges": []}}},
+            "RunResumeStatus": {"model": project | {"bucket": self.known(variables.get("name") or "")}},
             "UpsertBucket": {"upsertBucket": {"bucket": run, "inserted": True}},
             "CreateRunFiles": {"createRunFiles": {"runID": "r", "uploadHeaders": [], "files": files}},
             "ArtifactType": {"project": {"artifact": None}},
@@ -90,8 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path.startswith("/upload/"):
             server.files[self.path.rpartition("/")[2]] = body
         elif self.path.endswith("/file_stream"):
-            history = json.loads(body).get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
-            server.stream |= {key for line in history for key in json.loads(line)}
+            history = json.loads(body).get("files", {}).get("wandb-history.jsonl", {})
+            server.take_rows(self.path.split("/")[-2], history.get("offset", 0), history.get("content", []))
         content = json.dumps(answer).encode()
         self.send_response(401 if server.refuses else 200)
         self.send_header("Content-Type", "application/json")

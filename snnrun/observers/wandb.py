@@ -46,6 +46,7 @@ class WandbObserver:
         self.options, self.report = options, report
         self.run: Any = None
         self.complete = True  # nothing that should be logged was lost
+        self.first = 0  # the step below which W&B drops what it is given: it has the rows of a run that goes on
 
     def start(self, run: RunInfo) -> None:
         self.info = run
@@ -65,7 +66,7 @@ class WandbObserver:
             )
             first = 0 if lost else math.inf
         else:
-            first = self.run.step
+            first = self.first = self.run.starting_step
             self.report.note(f"W&B run: {self.run.url}")
         for row in run.past:
             if row["step"] is not None and row["step"] >= first:
@@ -76,7 +77,7 @@ class WandbObserver:
 
     def row(self, row: Row) -> None:
         known = {key: value for key, value in row.items() if value is not None}
-        self._log(lambda: self.run.log(known, step=row["step"]))
+        self._log(lambda: self.run.log(known, step=self._step_of(row)))
 
     def finish(self, outcome: Outcome) -> None:
         if self.run is None:
@@ -94,6 +95,10 @@ class WandbObserver:
         sent, _ = self._attempt(lambda: self.run.finish(exit_code=exit_code), "W&B has not received all of this run")
         outcome.closing.append(f"W&B run: {url}" if url and sent else sync)
         self.run = None
+
+    def _step_of(self, row: Row) -> int:
+        """A row's own step; where only the last evaluation was cut off, W&B has that of the last epoch already."""
+        return max(int(row["step"] or 0), self.first)
 
     def _mode(self) -> Literal["online", "offline", "disabled"]:
         """W&B's own variable can only keep data back, and nobody is asked to log in."""
@@ -115,7 +120,7 @@ class WandbObserver:
         drawn = {name: outcome.plots[name] for name in _IMAGES if name in outcome.plots}
         images = {f"plots/{name}": wandb.Image(str(path)) for name, path in drawn.items()}
         if images:
-            self.run.log(images, step=outcome.rows[-1]["step"])
+            self.run.log(images, step=self._step_of(outcome.rows[-1]))
 
     def _log_model(self, outcome: Outcome) -> None:
         import wandb
