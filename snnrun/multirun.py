@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from snnrun import forget
 from snnrun.children import stopping
 from snnrun.jobs import hand_on_gpus
 from snnrun.rundir import any_refused, forget_refused
@@ -22,7 +23,8 @@ def sweep_overrides(sweep: Sweep, overrides: Sequence[str]) -> list[str]:
     Raises:
         UserError: a search's storage that cannot be opened.
     """
-    added = [f"hydra.sweep.dir={quoted(str(sweep.folder))}"]  # composed anew, its time stamp would be another
+    # composed anew, the folder's time stamp would be another
+    added = [f"hydra.sweep.dir={quoted(str(sweep.folder))}", forget.OVERRIDE]
     if is_search(sweep.node):
         quiet_optuna()
         added += sweeper_overrides(sweep.node, sweep.config, overrides, sweep.folder)

@@ -43,6 +43,27 @@ def test_three_methods_two_seeds(tmp_path: Path) -> None:
     assert [timeless(row) for row in rows(alone)] == [timeless(row) for row in rows(runs[3])]
 
 
+COUNT = """
+import gc, omegaconf, snnrun.methods
+from snnrun import jobs
+inner = jobs.sweep_job
+def counted(node):
+    value = inner(node)
+    gc.collect()
+    print("nodes:", sum(isinstance(each, omegaconf.Node) for each in gc.get_objects()))
+    return value
+jobs.sweep_job = counted if inner.__name__ != 'counted' else inner
+"""
+
+
+def test_jobs_leave_nothing_of_their_configs_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "count.py").write_text(COUNT)
+    result = snnrun("-m", *TINY, "logger=none", "seed=0,1,2", "plugins=[count]", cwd=tmp_path, check=True)
+    nodes = [int(line.removeprefix("nodes:")) for line in result.stdout.splitlines() if line.startswith("nodes:")]
+    assert len(nodes) == 3
+    assert nodes[0] == nodes[1] == nodes[2]
+
+
 def test_a_pair_that_cannot_work_fails_alone(tmp_path: Path) -> None:
     result = snnrun("-m", *TINY, "logger=none", "method=timing,hybrid", "loss=count", cwd=tmp_path)
     assert result.returncode == 2
