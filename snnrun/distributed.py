@@ -130,6 +130,7 @@ class Torchrun(World):
         from torch.distributed.rendezvous import rendezvous
 
         self._dist = distributed
+        self._patience = 25.0  # seconds for the first process to say what happened
         self.rank, self.size, self.local_rank, self.local_size = (
             int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
         )
@@ -239,7 +240,7 @@ class Torchrun(World):
     def fail(self, error: UserError) -> None:
         with suppress(RuntimeError):
             self.post(_FAILED, str(error))
-        self._dist.destroy_process_group()  # whoever waits for this process learns that it is gone
+        self._patience = 1.0  # whoever waits for this process learns that it is gone once it has ended
 
     def end(self, code: int) -> int:
         if self.is_first:
@@ -247,7 +248,7 @@ class Torchrun(World):
                 self.post(_ENDED, code)
         elif code:
             # torchrun ends all at the first that fails: the first process is to say what happened before that
-            self.wait_for(_ENDED, 25.0)
+            self.wait_for(_ENDED, self._patience)
         if not code:
             self._dist.destroy_process_group()
         return code
