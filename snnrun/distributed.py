@@ -116,6 +116,10 @@ class World:
     def fail(self, error: UserError) -> None:
         """Let go of the other processes with an error that none of them can know of; the first one will say it."""
 
+    def failure(self) -> str:
+        """What another process said by :meth:`fail`; torchrun's SIGTERM may come before its going is noticed."""
+        return ""
+
     def end(self, code: int) -> int:
         """Leave; the first process says that it is through, and others that failed wait until it is."""
         return code
@@ -152,9 +156,9 @@ class Torchrun(World):
         try:
             yield
         except RuntimeError as error:
-            with suppress(RuntimeError):
-                if self._store.check([_FAILED]):
-                    raise FailedElsewhere(json.loads(self._store.get(_FAILED))) from error
+            failure = self.failure()
+            if failure:
+                raise FailedElsewhere(failure) from error
             raise PeerLost(str(error)) from error
 
     def device(self, asked: torch.device) -> torch.device:
@@ -240,7 +244,14 @@ class Torchrun(World):
     def fail(self, error: UserError) -> None:
         with suppress(RuntimeError):
             self.post(_FAILED, str(error))
+        self._dist.destroy_process_group()
         self._patience = 1.0  # whoever waits for this process learns that it is gone once it has ended
+
+    def failure(self) -> str:
+        with suppress(RuntimeError):
+            if self._store.check([_FAILED]):
+                return str(json.loads(self._store.get(_FAILED)))
+        return ""
 
     def end(self, code: int) -> int:
         if self.is_first:

@@ -88,9 +88,11 @@ class Stop:
                 goes on.
         """
         while self._pending:
-            signum = self._pending.pop(0)
+            signum = self._pending[0]
             if signum not in self._handed_on:
+                # it stays pending: Python drops what is raised inside a callback, and then the next step obeys
                 raise Interrupted(signum)
+            del self._pending[0]
             self.handing_on = True
             self._handed_on[signum](signum, None)
             self.handing_on = False

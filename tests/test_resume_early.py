@@ -36,7 +36,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         ("Hydra begins", signal.SIGKILL),
         pytest.param("Hydra begins", signal.SIGINT, marks=pytest.mark.slow),
         pytest.param("Hydra begins", signal.SIGTERM, marks=pytest.mark.slow),
-        ("data and network are built", signal.SIGINT),
+        pytest.param("data and network are built", signal.SIGINT, marks=pytest.mark.slow),
         ("data and network are built", signal.SIGTERM),
         pytest.param("data and network are built", signal.SIGKILL, marks=pytest.mark.slow),
         ("last.pt is written", signal.SIGKILL),

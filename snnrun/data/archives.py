@@ -45,6 +45,8 @@ def strict_tonic() -> Iterator[None]:
 
 
 def _extract_tar(from_path: str, to_path: str, compression: str | None) -> None:
+    if not hasattr(tarfile, "data_filter"):
+        raise RuntimeError("this Python cannot unpack archives safely, 3.11.4 and later can")
     try:
         with tarfile.open(from_path, f"r:{compression[1:]}" if compression else "r") as archive:  # type: ignore[call-overload]
             archive.extractall(to_path, filter="data")
