@@ -45,8 +45,6 @@ def _outcome(argv: list[str], world: World) -> tuple[int, str]:
             world.fail(error)
         return 2, f"error: {error}" if world.is_first else ""
     except Interrupted as error:
-        if world.is_first and (failure := world.failure()):
-            return 2, f"error: {failure}"
         return 128 + error.signum, f"{error}; what was finished is in the run's folder" if world.is_first else ""
     except KeyboardInterrupt:
         return 130, "stopped" if world.is_first else ""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from snnrun.distributed import World
+from snnrun.distributed import FailedElsewhere, World
 from snnrun.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -84,12 +84,15 @@ class Stop:
         """Do what the signals that came ask for, now that the run is saved.
 
         Raises:
+            FailedElsewhere: another process of the run has failed.
             Interrupted: unless all are a launcher's; its handler may raise what it likes, or return, and then the run
                 goes on.
         """
         while self._pending:
             signum = self._pending[0]
             if signum not in self._handed_on:
+                if failure := self._world.failure():  # why torchrun is ending this process, too
+                    raise FailedElsewhere(failure)
                 # it stays pending: Python drops what is raised inside a callback, and then the next step obeys
                 raise Interrupted(signum)
             del self._pending[0]

@@ -185,8 +185,7 @@ trainer.gradient_step = fails
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("rank", ["1", "0"])
+@pytest.mark.parametrize("rank", ["1", pytest.param("0", marks=pytest.mark.slow)])
 def test_an_error_of_one_process_in_the_middle_is_told_by_the_first(
     rank: str, left_alone: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,7 +198,7 @@ def test_an_error_of_one_process_in_the_middle_is_told_by_the_first(
     assert result.returncode != 0
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("snnrun:")]
     assert line == "snnrun: error: a recording went away. Put it back."
-    assert summary(tmp_path / "cut")["status"] in ("failed", "interrupted")  # torchrun's SIGTERM may be faster
+    assert summary(tmp_path / "cut")["status"] == "failed"
     torchrun.run(2, "resume=cut", cwd=tmp_path)
     assert results(tmp_path / "cut") == left_alone
 

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
@@ -37,16 +38,7 @@ def _run(argv: list[str]) -> int:
     out: Path = options.out
     with _writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    plan = Plan(
-        batch=options.batch,
-        networks=options.networks,
-        directions=options.directions,
-        weights=options.weights,
-        sizes=options.sizes,
-        weight_sizes=options.weight_sizes,
-        rates=options.rates,
-        batches=options.batches,
-    )
+    plan = Plan(**{field.name: getattr(options, field.name) for field in fields(Plan)})
     what = f"{problem.config.dataset.name}, loss {problem.config.loss.name}"
     what += ", trained" if problem.state is not None else ", before training"
     for name in problem.left_out:

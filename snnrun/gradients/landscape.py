@@ -11,9 +11,9 @@ import torch
 from snnrun import kernels
 from snnrun.data import Batch
 from snnrun.gradients.subject import Subject, exact_loss
-from snnrun.losses import SpikeTrain, Targets
+from snnrun.losses import Loss, SpikeTrain, Targets
 from snnrun.methods import Method
-from snnrun.snn import Events
+from snnrun.snn import Events, Network
 from snnrun.snn.models import Model
 
 _STEPS = 200
@@ -58,7 +58,9 @@ class Landscape(NamedTuple):
 class _Neuron(Subject):
     """Many weights give the same spikes: their loss is computed once."""
 
-    known: dict[bytes, float]
+    def __init__(self, networks: Mapping[str, Network], loss: Loss, batch: Batch) -> None:
+        self._known: dict[bytes, float] = {}
+        super().__init__(networks, loss, batch)
 
     @torch.no_grad()
     def loss_at(self, weights: np.ndarray) -> float:
@@ -70,10 +72,9 @@ class _Neuron(Subject):
         self._put(self.network, weights)
         trace = self.network(self.batch.spikes)
         key = trace.output.s.numpy().tobytes()
-        known = self.__dict__.setdefault("known", {})
-        if key not in known:
-            known[key] = exact_loss(trace, self.loss, self.batch.targets)
-        return known[key], float(trace.output.s.sum())
+        if key not in self._known:
+            self._known[key] = exact_loss(trace, self.loss, self.batch.targets)
+        return self._known[key], float(trace.output.s.sum())
 
 
 def neuron(methods: Mapping[str, Method], weights: tuple[float, float] = (0.0, 0.0)) -> Subject:
