@@ -117,8 +117,12 @@ def _another_composition() -> Iterator[None]:
 
 
 def searchable(config: Config) -> Iterator[tuple[str, Search]]:
-    """Options of the method and the loss that name a range to search."""
-    for group in ("method", "loss"):
+    """Options of the method and the loss that name a range to search.
+
+    Where the loss is what is minimised, its options are not: they would lower the number and not the errors.
+    """
+    monitor = monitored(config.trainer.monitor, config.dataset.has_labels)
+    for group in ("method",) if monitor == "val/loss" else ("method", "loss"):
         for field in dataclasses.fields(getattr(config, group)):
             if "search" in field.metadata:
                 yield f"{group}.{field.name}", field.metadata["search"]

@@ -16,6 +16,7 @@ from snnrun.figures import BLACK, BLUE, GREY
 from snnrun.metrics import higher_is_better
 from snnrun.rundir import read_summary
 from snnrun.search import SPIKES, WORST
+from snnrun.search_record import write_record
 
 _SHOWN = 20  # solutions of a front in the table
 
@@ -29,7 +30,7 @@ class Solution(NamedTuple):
 
 
 def report_search(folder: Path, overrides: Sequence[str], monitor: str, console: Console | None = None) -> None:
-    """Show what Optuna wrote at the end of its search, and draw ``pareto.png`` for two objectives.
+    """Show what Optuna wrote at the end of its search, write ``trials.csv``, draw ``pareto.png`` for two objectives.
 
     Args:
         overrides: of the search's own command line.
@@ -38,6 +39,7 @@ def report_search(folder: Path, overrides: Sequence[str], monitor: str, console:
     console = console or Console(highlight=False)
     if not console.is_terminal:
         console.width = 10_000  # a file or pipe has no width at which to break lines
+    record = write_record(folder, overrides, monitor)
     jobs = _jobs(folder, monitor)
     solutions = _solutions(folder, jobs, monitor)
     if not solutions:
@@ -53,6 +55,7 @@ def report_search(folder: Path, overrides: Sequence[str], monitor: str, console:
         pareto_plot(list(jobs.values()), solutions, monitor).savefig(path, dpi=150)
         text = f"search: {len(solutions)} on the Pareto front of {len(jobs)} finished trials, drawn in {path}"
         console.print(text, markup=False)
+    console.print(f"search: all trials are in {record}", markup=False, soft_wrap=True)
     console.print(command(overrides, best.params), markup=False, soft_wrap=True)
 
 

@@ -1,5 +1,6 @@
 """Searches by Optuna: spaces that fit the method, failures that score worst, studies that go on, the Pareto front."""
 
+import csv
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,20 @@ def test_a_stored_search_over_methods_and_losses_goes_on_and_survives_failures(t
         assert ("method.lambda_act" in options) == (options["method"] == "hybrid")
         assert ("loss.beta" in options) == (options["loss"] == "latency")
     assert len({options_of(job)["optimizer.lr"] for job in jobs}) == 8
+    # the record has them all, best first, with what was searched and nothing else
+    with (tmp_path / "mine" / "trials.csv").open(newline="") as file:
+        record = {row["job"]: row for row in csv.DictReader(file)}
+    assert next(iter(record)) == str(study.best_trial.number)
+    for number, (content, trial) in enumerate(zip(contents, study.trials, strict=True)):
+        row = record[str(number)]
+        assert row["status"] == content["status"]
+        assert row["val/acc"] == ("" if content["status"] == "failed" else str(trial.value))
+        own = {
+            key: yaml.safe_load(value)
+            for key, value in row.items()
+            if value and ("." in key or key in ("method", "loss"))
+        }
+        assert own == trial.params
     # the best is a command to paste
     line = second.stdout.strip().splitlines()[-1]
     assert line.startswith("snnrun debug=fast logger=none ")
@@ -99,6 +114,8 @@ def test_the_space_fits_the_method_and_the_loss() -> None:
     assert names("method=hybrid") == {"method.lambda_act", "method.surrogate_sharpness"} | latency
     assert names("method=activation") == {"method.surrogate_sharpness", "loss.true_count"}
     assert names("method=hybrid", "loss=spike_train") >= {"loss.alpha", "loss.period"}
+    assert names("method=timing", "trainer.monitor=val/loss") == {"method.penalty"}  # a loss is not its own judge
+    assert names("dataset=spike_trains", "loss=spike_train") == {"method.lambda_act", "method.surrogate_sharpness"}
 
 
 def test_every_range_that_is_searched_lies_within_what_is_allowed() -> None:

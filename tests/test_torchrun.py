@@ -7,12 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torchrun
 from cli import only_run, rows, run_dirs, snnrun, summary
 from kills import results
-from scipy import stats
 
 from snnrun import checkpoint
 from snnrun.children import descendants
@@ -56,20 +54,14 @@ def test_one_folder_and_one_voice(shared: tuple[Path, str]) -> None:
 
 
 def test_three_epochs_end_within_the_spread_of_seeds(shared: tuple[Path, str], tmp_path: Path) -> None:
-    """Sums round otherwise, which training amplifies: a shared run is one more draw from the same distribution.
-
-    It has to lie in Student's 95 % prediction interval. The range of a few seeds would leave out every other such draw
-    of three, every third of five.
-    """
+    """Sums round otherwise, which training amplifies: a shared run is one more draw from the same distribution."""
     snnrun("-m", "trainer.epochs=3", "seed=0,1,2,3,4", *ONE_THREAD, cwd=tmp_path, check=True)
     alone = [summary(run_dir) for run_dir in run_dirs(tmp_path)]
     ours = summary(only_run(shared[0]))
-    width = stats.t.ppf(0.975, len(alone) - 1) * (1 + 1 / len(alone)) ** 0.5
     for key in ("acc", "loss", "spikes"):
         values = [each["test"][key] for each in alone]
-        away = abs(ours["test"][key] - np.mean(values)) / np.std(values, ddof=1)
-        print(f"{key}: {ours['test'][key]:.4f} by two processes, {values} by one, {away:.2f} deviations off")
-        assert away < width
+        print(f"{key}: {ours['test'][key]:.4f} by two processes, {values} by one")
+        assert min(values) <= ours["test"][key] <= max(values)
     first = [next(iter(rows(folder))) for folder in (only_run(shared[0]), run_dirs(tmp_path)[0])]
     assert first[0]["train/loss"] == pytest.approx(first[1]["train/loss"], rel=0.01)  # the same order of samples
 
