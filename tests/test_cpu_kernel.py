@@ -277,6 +277,14 @@ def test_what_a_formula_may_not_do_is_named() -> None:
             compile_formula(formula)
 
 
+def test_options_of_any_value_compile() -> None:
+    """Where the two terms of hybrid almost cancel, the sum has their rounding: no reason to leave it to torch."""
+    generator = torch.Generator().manual_seed(0)
+    for scale, sharpness, act, tim in (10 ** (torch.rand(300, 4, generator=generator) * 2 - 1)).tolist():
+        compile_formula(Hybrid(act, tim, scale, sharpness).membrane_gradient)
+        compile_formula(Activation(scale, sharpness).membrane_gradient)
+
+
 COMPILES = """
 import sys, torch
 import numba.core.event as event
