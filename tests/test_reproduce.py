@@ -28,7 +28,7 @@ def calls(tmp_path: Path, *arguments: str, **env: str) -> list[list[str]]:
 def test_every_sweep_can_begin(size: str, tmp_path: Path) -> None:
     commands = calls(tmp_path, size, str(tmp_path), str(tmp_path / "out"), "logger=none")
     sweeps = [words for words in commands if words[0] == "snnrun"]
-    assert len(sweeps) == 10
+    assert len(sweeps) == 11
     folders = set()
     for name, flag, *overrides in sweeps:
         assert (name, flag) == ("snnrun", "-m")
@@ -44,7 +44,7 @@ def test_every_sweep_can_begin(size: str, tmp_path: Path) -> None:
 
 def test_one_experiment_alone(tmp_path: Path) -> None:
     commands = calls(tmp_path, "full", str(tmp_path), str(tmp_path / "out"), EXPERIMENTS="nmnist_tuned")
-    assert [words[0] for words in commands] == ["snnrun", "snnrun", "snnrun-compare", "python"]
+    assert [words[0] for words in commands] == ["snnrun", "snnrun", "snnrun", "snnrun-compare", "python"]
 
 
 @pytest.mark.parametrize(
