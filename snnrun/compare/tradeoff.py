@@ -33,7 +33,10 @@ def trade_off(tables: Sequence[Table], along: str) -> Any:
     for (table, lines), places in zip(joined, panels, strict=True):
         main = table.metrics[0]
         for axes, (key, name) in zip(places, _PANELS.items(), strict=True):
-            means = [_line(axes, rows, key, table, looks[label], along) for label, rows in lines.items()]
+            means = [
+                _line(axes, rows, key, table, looks[label], along, above=index % 2 == 1)
+                for index, (label, rows) in enumerate(lines.items())
+            ]
             if is_wide([x for line in means for x in line]):
                 logarithmic(axes, "x")
             axes.set_xlabel(f"spikes per sample, {name}")
@@ -67,8 +70,8 @@ def lines_of(table: Table, along: str) -> dict[str, list[Row]]:
     return lines
 
 
-def _line(axes: Any, rows: Sequence[Row], key: str, table: Table, look: Style, along: str) -> list[float]:
-    """Draw one line; returns where its points lie on the x axis."""
+def _line(axes: Any, rows: Sequence[Row], key: str, table: Table, look: Style, along: str, above: bool) -> list[float]:
+    """Draw one line with the option's values above or below its points; returns where these lie on the x axis."""
     main, points = table.metrics[0], []
     for row in rows:
         xs, ys = row.group.values(key), row.group.values(main.key)
@@ -79,6 +82,14 @@ def _line(axes: Any, rows: Sequence[Row], key: str, table: Table, look: Style, a
     for (row, x, y), mean in zip(points, means, strict=True):
         if len(x) > 1:
             axes.errorbar(*mean, xerr=x.std(ddof=1), yerr=y.std(ddof=1), color=look.color, linewidth=1, capsize=2)
-        value = shown(row.group.key[along])
-        axes.annotate(value, mean, (4, -9), textcoords="offset points", fontsize=6, color=look.color)
+        place = {"xytext": (0, 5), "ha": "right"} if above else {"xytext": (4, -9), "ha": "left"}
+        axes.annotate(
+            _brief(row.group.key[along]), mean, **place, textcoords="offset points", fontsize=6, color=look.color
+        )
     return [x for x, _ in means]
+
+
+def _brief(value: float) -> str:
+    """0.0003 as 3e-4."""
+    text, short = shown(value), f"{value:.0e}".replace("e-0", "e-")
+    return short if float(short) == value and len(short) < len(text) else text
