@@ -46,7 +46,7 @@ latency_mnist() { # the published settings
 }
 
 latency_mnist_tuned() { # accuracy against spikes: the firing-rate penalty moves each method along its curve
-    local small=(${quick:+dataset.limit_train=5000 trainer.epochs=5 seed=0})
+    local small=(${quick:+dataset.limit_train=15000 trainer.epochs=6 seed=0})
     sweep latency_mnist_tuned/count experiment=latency_mnist_tuned method=activation,hybrid loss=count \
         loss.rate_weight=0,1e-5,3e-5,1e-4,1e-3 seed=0,1,2 "${small[@]}"
     sweep latency_mnist_tuned/latency experiment=latency_mnist_tuned method=hybrid \
