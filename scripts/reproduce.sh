@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The three experiments of Kim, Kim & Kim 2020 for all methods and seeds, by multirun, ending in tables and plots.
 #
-#   scripts/reproduce.sh quick DATA_ROOT [OUT_DIR [OPTION ...]]    # small
+#   scripts/reproduce.sh quick DATA_ROOT [OUT_DIR [OPTION ...]]    # under half an hour on two cores
 #   scripts/reproduce.sh full  DATA_ROOT [OUT_DIR [OPTION ...]]    # a day or more on two cores
 #
 # DATA_ROOT holds MNIST/ and NMNIST/ (what is absent is downloaded). OPTIONs go to every run, as logger=none. Each
@@ -32,7 +32,7 @@ compare() { # FOLDER OPTION ...
     echo && snnrun-compare "$folder" --csv "$folder/comparison.csv" --out "$folder/comparison" "$@"
 }
 
-spike_train_matching() { # at about one spike per neuron and at five
+spike_train_matching() { # one spike and five per input and target train
     sweep spike_train_matching experiment=spike_train_matching method=activation,timing,hybrid \
         dataset.density=0.01,0.05 seed="range($([ "$quick" ] && echo 10 || echo 20))"
     compare spike_train_matching --by method,dataset.density

@@ -1,54 +1,68 @@
-"""The record of a search: every trial's options and what it reached on validation, as a table to keep."""
+"""The trials of a search, as its folder has them, and the table to keep of them."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
-from snnrun.atomic import write
+from snnrun import atomic
 from snnrun.metrics import higher_is_better
 from snnrun.rundir import read_summary, status
 from snnrun.search import SPIKES
+from snnrun.tabular import csv_text
 
 
-def write_record(folder: Path, overrides: Sequence[str], monitor: str) -> Path | None:
-    """Write ``trials.csv`` into the search's folder, best first, trials without a result last; None without trials.
+class Trial(NamedTuple):
+    """A job of a search.
 
-    Columns: job, status, the monitored metric, spikes per sample and seconds of training (all on validation), then what
-    was searched. Trials of earlier calls in the same folder are in it.
-
-    Args:
-        overrides: of the search's own command line, which all trials share.
+    Attributes:
+        job: the name of its folder.
+        status: as :func:`snnrun.rundir.status` says.
+        value: the monitored metric on validation; None where the job did not get there, as the next two.
+        spikes: per sample, on validation.
+        train_s: seconds of training.
+        overrides: that it was started with.
     """
-    name, shared = monitor.removeprefix("val/"), set(overrides)
+
+    job: str
+    status: str
+    value: float | None
+    spikes: float | None
+    train_s: float | None
+    overrides: Sequence[str]
+
+
+def read_trials(folder: Path, monitor: str) -> list[Trial]:
+    """All trials in a search's folder, best first, those without a value last; with those of earlier calls."""
     trials = []
     for path in folder.glob("*/.hydra/overrides.yaml"):
         job = path.parent.parent
         summary = read_summary(job)
-        val = summary.get("val") or {}
-        chosen = [text.partition("=") for text in yaml.safe_load(path.read_text()) if text not in shared]
+        val, time = summary.get("val") or {}, summary.get("time") or {}
+        value, spikes = val.get(monitor.removeprefix("val/")), val.get("spikes")
         trials.append(
-            {
-                "job": job.name,
-                "status": status(job),
-                monitor: val.get(name),
-                SPIKES: val.get("spikes"),
-                "train_s": (summary.get("time") or {}).get("train_s"),
-                **{key.lstrip("+"): value for key, _, value in chosen if not key.startswith("hydra")},
-            }
+            Trial(job.name, status(job), value, spikes, time.get("train_s"), yaml.safe_load(path.read_text()))
         )
-    if not trials:
-        return None
     sign = -1 if higher_is_better(monitor) else 1
-    trials.sort(key=lambda trial: (trial[monitor] is None, sign * (trial[monitor] or 0), trial["job"]))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for trial in trials for key in trial)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(trials)
+    return sorted(trials, key=lambda trial: (trial.value is None, sign * (trial.value or 0), trial.job))
+
+
+def write_record(folder: Path, trials: Sequence[Trial], overrides: Sequence[str], monitor: str) -> Path:
+    """Write ``trials.csv``: job, status, the monitored metric, spikes, seconds of training, then what was searched.
+
+    Args:
+        overrides: of the search's own command line, which all trials share.
+    """
+    rows = []
+    for trial in trials:
+        own = [
+            text.partition("=") for text in trial.overrides if text not in overrides and not text.startswith("hydra")
+        ]
+        told = {"job": trial.job, "status": trial.status, monitor: trial.value, SPIKES: trial.spikes}
+        rows.append({**told, "train_s": trial.train_s, **{key.lstrip("+"): value for key, _, value in own}})
     path = folder / "trials.csv"
-    write(path, text.getvalue().encode())
+    atomic.write(path, csv_text(rows).encode())
     return path

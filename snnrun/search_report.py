@@ -14,9 +14,8 @@ from rich.table import Table
 
 from snnrun.figures import BLACK, BLUE, GREY
 from snnrun.metrics import higher_is_better
-from snnrun.rundir import read_summary
 from snnrun.search import SPIKES, WORST
-from snnrun.search_record import write_record
+from snnrun.search_record import Trial, read_trials, write_record
 
 _SHOWN = 20  # solutions of a front in the table
 
@@ -39,9 +38,10 @@ def report_search(folder: Path, overrides: Sequence[str], monitor: str, console:
     console = console or Console(highlight=False)
     if not console.is_terminal:
         console.width = 10_000  # a file or pipe has no width at which to break lines
-    record = write_record(folder, overrides, monitor)
-    jobs = _jobs(folder, monitor)
-    solutions = _solutions(folder, jobs, monitor)
+    trials = read_trials(folder, monitor)
+    record = write_record(folder, trials, overrides, monitor)
+    finished = [trial for trial in trials if trial.status == "finished" and None not in (trial.value, trial.spikes)]
+    solutions = _solutions(folder, finished, monitor)
     if not solutions:
         console.print("search: no trial has finished")
         return
@@ -52,8 +52,8 @@ def report_search(folder: Path, overrides: Sequence[str], monitor: str, console:
     else:
         console.print(_table(solutions, monitor))
         path = folder / "pareto.png"
-        pareto_plot(list(jobs.values()), solutions, monitor).savefig(path, dpi=150)
-        text = f"search: {len(solutions)} on the Pareto front of {len(jobs)} finished trials, drawn in {path}"
+        pareto_plot([_point(trial) for trial in finished], solutions, monitor).savefig(path, dpi=150)
+        text = f"search: {len(solutions)} on the Pareto front of {len(finished)} finished trials, drawn in {path}"
         console.print(text, markup=False)
     console.print(f"search: all trials are in {record}", markup=False, soft_wrap=True)
     console.print(command(overrides, best.params), markup=False, soft_wrap=True)
@@ -107,7 +107,7 @@ def _table(solutions: Sequence[Solution], monitor: str) -> Table:
     return table
 
 
-def _solutions(folder: Path, jobs: Mapping[str, tuple[float, float]], monitor: str) -> list[Solution]:
+def _solutions(folder: Path, finished: Sequence[Trial], monitor: str) -> list[Solution]:
     """From the file that the sweeper writes; those that only failed trials are left with are dropped."""
     try:
         results = yaml.safe_load((folder / "optimization_results.yaml").read_text())
@@ -118,34 +118,25 @@ def _solutions(folder: Path, jobs: Mapping[str, tuple[float, float]], monitor: s
     else:
         found = [(results["best_params"], [results["best_value"]])]
     worst = (0.0,) if higher_is_better(monitor) else (WORST, sys.float_info.max)
-    finished = []
+    solutions = []
     for params, values in found:
-        names = [job for job, own in jobs.items() if list(own[: len(values)]) == list(values)]
-        names = [job for job in names if _has(folder / job, params)] or names
-        if names or values[0] not in worst:
-            finished.append(Solution(params, values, names[0] if names else "before"))
-    return finished
+        equal = [trial for trial in finished if list(_point(trial)[: len(values)]) == list(values)]
+        equal = [trial for trial in equal if _has(trial, params)] or equal
+        if equal or values[0] not in worst:
+            solutions.append(Solution(params, values, equal[0].job if equal else "before"))
+    return solutions
 
 
-def _jobs(folder: Path, monitor: str) -> dict[str, tuple[float, float]]:
-    """Monitored metric and spikes on validation of every finished job, by the name of its folder."""
-    found = {}
-    for path in folder.glob("*/summary.json"):
-        summary = read_summary(path.parent)
-        val = summary.get("val") or {}
-        value, spikes = val.get(monitor.removeprefix("val/")), val.get("spikes")
-        if summary.get("status") == "finished" and value is not None and spikes is not None:
-            found[path.parent.name] = (float(value), float(spikes))
-    return found
+def _point(trial: Trial) -> tuple[float, float]:
+    """Monitored metric and spikes per sample of a finished trial."""
+    assert trial.value is not None
+    assert trial.spikes is not None
+    return float(trial.value), float(trial.spikes)
 
 
-def _has(job: Path, params: Mapping[str, Any]) -> bool:
-    """Whether a job was started with these options."""
-    try:
-        overrides = yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text())
-    except OSError:
-        return False
-    return all(f"{key}={value}" in overrides for key, value in params.items())
+def _has(trial: Trial, params: Mapping[str, Any]) -> bool:
+    """Whether a trial was started with these options."""
+    return all(f"{key}={value}" in trial.overrides for key, value in params.items())
 
 
 def _value(monitor: str, value: float) -> str:

@@ -105,7 +105,6 @@ def test_saved_before_the_launcher_ends_the_process(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_submitit_requeues(tmp_path: Path) -> None:
     """A preempted job of submitit_local comes back by itself and ends as if nothing had been."""
-    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     sweep = ("-m", *SHORT, "seed=0")
     snnrun(*sweep, "hydra.sweep.dir=whole", cwd=tmp_path, check=True)
     launcher = ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=10")

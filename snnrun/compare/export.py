@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from snnrun.compare.report import Comparison, Row, Table
 from snnrun.compare.statistics import Difference, Estimate
 from snnrun.compare.table import cells, fitted, key_names, title
 from snnrun.errors import UserError
+from snnrun.tabular import csv_text
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -29,11 +28,7 @@ def write_csv(comparison: Comparison, path: Path) -> None:
         UserError: the file cannot be written.
     """
     lines = [dict(_csv_line(table, row)) for table in comparison.tables for row in table.rows]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(dict.fromkeys(key for line in lines for key in line)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    _write(path, out.getvalue())
+    _write(path, csv_text(lines))
 
 
 def write_latex(comparison: Comparison, path: Path) -> None:

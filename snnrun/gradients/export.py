@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ from snnrun import atomic
 from snnrun.gradients.agreement import Estimate
 from snnrun.gradients.landscape import Landscape
 from snnrun.gradients.measure import SECANT, Result, Row
+from snnrun.tabular import csv_text
 
 
 def show(result: Result, console: Console) -> None:
@@ -51,11 +50,7 @@ def write_csv(result: Result, field: Landscape | None, folder: Path) -> list[Pat
     paths = []
     for name, rows in tables.items():
         path = folder / f"{name}.csv"
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        atomic.write(path, text.getvalue().encode())
+        atomic.write(path, csv_text(rows).encode())
         paths.append(path)
     return paths
 

@@ -166,7 +166,8 @@ def raster(sample: Raster, title: str) -> Any:
             axes.set_yticks(range(neurons))
             axes.tick_params(axis="y", labelsize=7)
         axes.set_ylabel(f"{name}{' (output)' if is_output else ''}\nneuron", fontsize=9)
-        counts = f"{neurons:,} neurons\n{int(spikes.sum()):,} spikes"
+        total = int(spikes.sum())
+        counts = f"{neurons:,} neurons\n{total:,} spike{'' if total == 1 else 's'}"
         if decided:
             counts += f"\n{int(spikes[: sample.decision_step + 1].sum()):,} to decision"
         if is_output and sample.target is not None:
