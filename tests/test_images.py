@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snnrun.data import Quiet, batches, shuffled
+from snnrun.data import Quiet
 from snnrun.data.codings import CodedImages, latency_table, rate_spikes
 from snnrun.data.digits import Digits
 from snnrun.data.idx import parse_idx
@@ -169,23 +169,6 @@ def test_limits_draw_stratified_subsets() -> None:
     assert set(data.train.indices) <= set(full.train.indices)
     assert data.train.source.labels is not None
     assert np.bincount(data.train.source.labels[data.train.indices]).min() >= 4
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_batches_follow_the_order_and_the_last_is_smaller(workers: int) -> None:
-    split = Digits(limit_train=25).load(0, Quiet()).train
-    order = shuffled(25, seed=3, epoch=2)
-    parts = list(batches(split, 10, workers, order))
-    assert [part.size for part in parts] == [10, 10, 5]
-    labels = np.concatenate([part.targets.label for part in parts if part.targets.label is not None])
-    assert split.source.labels is not None
-    np.testing.assert_array_equal(labels, split.source.labels[split.indices[order]])
-
-
-def test_order_depends_on_seed_and_epoch_only() -> None:
-    assert shuffled(50, 1, 2).tolist() == shuffled(50, 1, 2).tolist()
-    assert shuffled(50, 1, 2).tolist() != shuffled(50, 1, 3).tolist()
-    assert shuffled(50, 1, 2).tolist() != shuffled(50, 2, 1).tolist()
 
 
 def test_yinyang_geometry() -> None:
