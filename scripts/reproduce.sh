@@ -65,9 +65,9 @@ nmnist() { # the published settings, on the recordings that are there
 }
 
 nmnist_tuned() { # five folds; the surrogate as the search found it
-    local small=(${quick:+trainer.epochs=20}) sharpness=method.surrogate_sharpness=1.8
-    sweep nmnist_tuned/count experiment=nmnist_tuned method=activation,hybrid loss.true_count=1,5,10 $sharpness "${small[@]}"
-    sweep nmnist_tuned/latency experiment=nmnist_tuned method=hybrid loss=latency $sharpness "${small[@]}"
+    local small=(${quick:+trainer.epochs=20})
+    sweep nmnist_tuned/count experiment=nmnist_tuned method=activation_wide,hybrid_wide loss.true_count=1,5,10 "${small[@]}"
+    sweep nmnist_tuned/latency experiment=nmnist_tuned method=hybrid_wide loss=latency "${small[@]}"
     sweep nmnist_tuned/timing experiment=nmnist_tuned method=timing loss=latency "${small[@]}"
     compare nmnist_tuned --by method,loss,loss.true_count
     python "$(dirname "$0")/ridge_baseline.py" dataset.root="$root"

@@ -49,10 +49,11 @@ def run_sweep(sweep: Sweep, overrides: Sequence[str], launch: Callable[[], int])
         print(f"snnrun: stopped by signal {code - 128}; what was finished is in {folder}", file=sys.stderr)
     if code:
         return code
-    code = exit_code(folder) or 2 * any_refused(folder)
+    searching = is_search(sweep.node)
+    code = exit_code(folder, compared=not searching) or 2 * any_refused(folder)
     if code and outputs:
         print(f"sweep: what failed jobs wrote is in {outputs}")
-    if is_search(sweep.node):
+    if searching:
         config = sweep.config
         monitor = monitored(config.trainer.monitor, config.dataset.has_labels) if config else "val/acc"
         report_search(folder, overrides, monitor)

@@ -97,11 +97,11 @@ def sweep_job(node: DictConfig) -> float:
         return score(failed, monitor)
 
 
-def exit_code(folder: Path) -> int:
-    """0 if all jobs finished, 1 if one failed by a bug, 2 if one failed otherwise; prints their comparison."""
+def exit_code(folder: Path, compared: bool) -> int:
+    """0 if all jobs finished, 1 if one failed by a bug, 2 if one failed otherwise; prints their comparison if asked."""
     from snnrun.compare.sweep_end import end_sweep  # scipy and matplotlib are for the end only
 
-    found = end_sweep(folder)
+    found = end_sweep(folder, compared)
     print(f"sweep: {len(found.runs)} of {found.total} jobs finished, in {folder}")
     if any(read_summary(job.folder).get("bug") for job in found.aside):
         return 1

@@ -71,6 +71,9 @@ def test_a_stored_search_over_methods_and_losses_goes_on_and_survives_failures(t
             if value and ("." in key or key in ("method", "loss"))
         }
         assert own == trial.params
+    # trials are chosen by validation, and no table sets their test results side by side
+    assert not (tmp_path / "mine" / "comparison.csv").exists()
+    assert "comparison" not in second.stdout
     # the best is a command to paste
     line = second.stdout.strip().splitlines()[-1]
     assert line.startswith("snnrun debug=fast logger=none ")

@@ -263,7 +263,7 @@ def test_cfg_job_prints_every_option(tmp_path: Path) -> None:
 
 def test_help_names_the_groups(tmp_path: Path) -> None:
     result = snnrun("--help", cwd=tmp_path, check=True)
-    assert "method: activation, hybrid, timing" in result.stdout
+    assert "method: activation, activation_wide, hybrid, hybrid_wide, timing" in result.stdout
 
 
 def test_early_stopping_and_schedules(tmp_path: Path) -> None:
