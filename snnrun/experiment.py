@@ -248,16 +248,25 @@ class Run:
         self._end(evidence)
 
     def _evaluate(self, network: Network, part: str) -> Metrics:
+        """Stops between batches, when a data worker is neither being asked nor ended."""
         config = self.config
-        return evaluate(
-            network,
-            config.loss,
-            getattr(self.data, part),
-            config.trainer.eval_batch_size,
-            config.dataset.workers,
-            self.device,
-            self.world,
-        )
+        with self.stop.deferred():
+            metrics = evaluate(
+                network,
+                config.loss,
+                getattr(self.data, part),
+                config.trainer.eval_batch_size,
+                config.dataset.workers,
+                self.device,
+                self.world,
+                self._stop_if_asked,
+            )
+            self._stop_if_asked()
+        return metrics
+
+    def _stop_if_asked(self) -> None:
+        if self.stop.agree():
+            self.stop.obey()
 
     def _end(self, evidence: Any = None) -> None:
         if self.observers is None or self.told:

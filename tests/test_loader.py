@@ -6,13 +6,15 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
-from cli import environment
+from cli import environment, snnrun
 
 from snnrun.data import Quiet, batches, shuffled
 from snnrun.data.digits import Digits
+from snnrun.rundir import status
 
 # A process that a signal ends at the moment when a worker asks it who it is, to hand over the memory of a batch.
 GONE_WHILE_FETCHING = """
@@ -23,6 +25,22 @@ from snnrun.data.digits import Digits
 loader = batches(Digits().load(0, Quiet()).train, 10, workers=1)
 connection.answer_challenge = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 next(loader)
+"""
+
+# A signal while Python ends the workers of the last evaluation: in __del__, where exceptions are printed and dropped.
+STOPPED_WHILE_ENDING = """
+import signal
+from snnrun import experiment
+from torch.utils.data import dataloader
+iterator, inner = dataloader._MultiProcessingDataLoaderIter, experiment.Run._evaluate
+end = iterator.__del__
+def ends(self):
+    end(self)
+    signal.raise_signal(signal.SIGTERM)
+def evaluates(run, network, part):
+    iterator.__del__ = ends if part == "test" else end
+    return inner(run, network, part)
+experiment.Run._evaluate = evaluates
 """
 
 
@@ -67,3 +85,12 @@ def test_a_worker_says_nothing_where_its_run_was_killed() -> None:
             os.killpg(process.pid, 0)
             time.sleep(0.05)
         pytest.fail("the worker is still there")
+
+
+def test_a_signal_while_workers_are_ended_stops_the_run(tmp_path: Path) -> None:
+    (tmp_path / "stops.py").write_text(STOPPED_WHILE_ENDING)
+    options = ("debug=fast", "logger=none", "dataset.workers=1", "plugins=[stops]", "hydra.run.dir=cut")
+    result = snnrun(*options, cwd=tmp_path)
+    assert result.returncode == 143
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert status(tmp_path / "cut") == "interrupted"
