@@ -32,6 +32,19 @@ def test_every_shipped_yaml_composes_and_builds_a_network(choice: str) -> None:
     assert network.synapses[-1].weight.shape[0] == config.dataset.outputs
 
 
+@pytest.mark.parametrize("method", ["activation", "timing", "hybrid"])
+@pytest.mark.parametrize("preset", [choice for choice in CHOICES if choice.startswith("experiment=")])
+def test_every_preset_takes_each_method(preset: str, method: str) -> None:
+    config = composed(preset, f"method={method}", "loss=auto")
+    assert config.method.name == method
+
+
+def test_the_preset_of_nmnist_has_the_settings_that_were_measured() -> None:
+    config = composed("experiment=nmnist_tuned")
+    assert (config.method.name, config.method.surrogate_sharpness) == ("hybrid", 1.8)
+    assert (config.loss.true_count, config.loss.false_count) == (5, 0)
+
+
 def test_every_registered_component_has_a_yaml() -> None:
     for group in registry.GROUPS:
         assert {path.stem for path in (conf_dir() / group).glob("*.yaml")} >= set(registry.names(group))
