@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import TracebackType
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from snnrun.data.dataset import Split
+from snnrun.data.workers import deaf_to_stopping, say_nothing_when_it_is_gone
 from snnrun.losses import Targets
 from snnrun.snn import Events
-from snnrun.stop import SIGNALS, preemption_signal
 
 
 class Batch(NamedTuple):
@@ -64,10 +61,10 @@ def batches(
         num_workers=workers,
         collate_fn=_identity,
         multiprocessing_context="fork" if workers else None,
-        worker_init_fn=_say_nothing_when_it_is_gone,
+        worker_init_fn=say_nothing_when_it_is_gone,
         generator=torch.Generator(),  # its own, so that iterating draws nothing from the global one
     )
-    with _kept_from_workers({*SIGNALS, preemption_signal()} if workers else set()):
+    with deaf_to_stopping() if workers else nullcontext():
         return iter(loader)
 
 
@@ -85,29 +82,3 @@ class _ByChunk:
 
 def _identity(batch: Any) -> Any:
     return batch
-
-
-@contextmanager
-def _kept_from_workers(signals: set[int]) -> Iterator[None]:
-    """Processes that begin inside the block never hear these signals.
-
-    A terminal, timeout(1) or SLURM sends them to all processes of a run, of which this one alone decides when to stop:
-    it may want the batch that a worker is at. Workers end by themselves when this process does.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals) if signals else None
-    try:
-        yield
-    finally:
-        if before is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _say_nothing_when_it_is_gone(worker: int) -> None:
-    """In a worker: that the training process was killed while it fetched a batch is no news to the user."""
-    sys.excepthook = _unless_connection_lost
-
-
-def _unless_connection_lost(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """For :data:`sys.excepthook`, which the thread of a worker that hands over batches calls."""
-    if not issubclass(kind, ConnectionError | EOFError):
-        sys.__excepthook__(kind, error, traceback)
