@@ -2,7 +2,7 @@
 # The three experiments of Kim, Kim & Kim 2020 for all methods and seeds, by multirun, ending in tables and plots.
 #
 #   scripts/reproduce.sh quick DATA_ROOT [OUT_DIR [OPTION ...]]    # under half an hour on two cores
-#   scripts/reproduce.sh full  DATA_ROOT [OUT_DIR [OPTION ...]]    # a day or more on two cores
+#   scripts/reproduce.sh full  DATA_ROOT [OUT_DIR [OPTION ...]]    # days on two cores
 #
 # DATA_ROOT holds MNIST/ and NMNIST/ (what is absent is downloaded). OPTIONs go to every run, as logger=none. Each
 # sweep has a folder of its own below OUT_DIR (outputs/reproduce-quick, -full): the same command goes on where it was stopped.
