@@ -1,6 +1,5 @@
 """Batches in order, and processes that prepare them: what they hear of signals, and what they say in the end."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -66,7 +65,7 @@ def test_workers_do_not_hear_what_the_run_decides_on(signum: int) -> None:
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
     next(loader)
     for worker in loader._workers:  # type: ignore[attr-defined]
-        os.kill(worker.pid, signum)
+        subprocess.run(["kill", f"-{signum:d}", str(worker.pid)], check=True)  # by somebody else
     assert sum(1 for _ in loader) == 19
 
 
@@ -77,6 +76,18 @@ def test_a_worker_says_nothing_where_its_run_was_killed() -> None:
     _, errors = process.communicate(timeout=60)  # until the worker has closed it, too, and so is gone
     assert process.returncode == -signal.SIGKILL, errors
     assert errors == ""
+
+
+def test_a_worker_that_nobody_asks_any_more_ends_with_its_run() -> None:
+    """An error on its way out keeps the frame that holds the loader."""
+    script = GONE_WHILE_FETCHING.split("connection.answer")[0] + "next(loader)\n"
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, "-c", script], env=environment(), stdout=pipe, stderr=pipe, text=True)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, errors) == (0, "")
 
 
 def test_a_signal_while_workers_are_ended_stops_the_run(tmp_path: Path) -> None:

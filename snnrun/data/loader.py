@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from snnrun.data.dataset import Split
-from snnrun.data.workers import deaf_to_stopping, say_nothing_when_it_is_gone
+from snnrun.data.workers import deaf_to_stopping, prepare
 from snnrun.losses import Targets
 from snnrun.snn import Events
 
@@ -61,7 +61,7 @@ def batches(
         num_workers=workers,
         collate_fn=_identity,
         multiprocessing_context="fork" if workers else None,
-        worker_init_fn=say_nothing_when_it_is_gone,
+        worker_init_fn=prepare,
         generator=torch.Generator(),  # its own, so that iterating draws nothing from the global one
     )
     with deaf_to_stopping() if workers else nullcontext():
